@@ -1,0 +1,69 @@
+"""Builds `ueagent_native._core`: cffi API mode, limited API, every source file with its own ISA flags.
+
+The C declarations that cffi reads come from `include/ums.h` itself: what stands between its include guards, less the
+preprocessor's own lines. So there is one description of the API.
+
+UEAGENT_TARGET_MACHINE names the machine to build for when it is not this one; UEAGENT_SANITIZE=1 builds with ASan
+and UBSan.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).parent
+MACHINE = os.environ.get("UEAGENT_TARGET_MACHINE") or platform.machine()
+SANITIZE = os.environ.get("UEAGENT_SANITIZE") == "1"
+
+# Source files that need more than the machine's baseline. Chosen at run time, so never -march=native.
+ISA_FLAGS: dict[str, list[str]] = {
+    "engine_aesni.c": ["-maes", "-mpclmul", "-msse4.1"],
+}
+ISA_FILES: dict[str, list[str]] = {
+    "x86_64": ["engine_aesni.c"],
+    "aarch64": [],
+}
+
+
+def _sources() -> list[str]:
+    isa = {name for names in ISA_FILES.values() for name in names}
+    wanted = set(ISA_FILES.get(MACHINE, []))
+    found = [*sorted((HERE / "src").glob("*.c")), *sorted((HERE / "src" / "prim").glob("*.c"))]
+    kept = [path for path in found if path.name not in isa or path.name in wanted]
+    # setuptools wants paths relative to setup.py.
+    return [os.path.relpath(path, HERE.parent) for path in kept]
+
+
+def declarations(header: str) -> str:
+    """The header as cffi reads it: no directives, constants as `#define NAME ...`, no alignment, no C++ brackets."""
+    header = re.sub(r"/\*.*?\*/", " ", header, flags=re.S)
+    header = re.sub(r"#ifdef __cplusplus.*?#endif", "", header, flags=re.S)
+    constants = re.findall(r"^#define (UMS_\w+)[ \t]+\S", header, flags=re.M)
+    body = re.sub(r"\\\n", " ", header)
+    body = re.sub(r"^#.*$", "", body, flags=re.M)
+    body = re.sub(r"_Alignas\(\w+\)\s*", "", body)
+    body = re.sub(r"\b(UMS_KEY_MAX|UMS_MAX_PACKET)\]", "...]", body)
+    # Structs that hold aligned members have padding that cffi must ask the compiler for.
+    body = re.sub(r"(uint8_t iv\[16\];\s*void \*owner;)", r"\1 ...;", body)
+    return "\n".join(f"#define {name} ..." for name in constants) + "\n" + body
+
+
+_CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror", "-pthread"]
+_SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]
+
+ffi = FFI()
+ffi.cdef(declarations((HERE / "include" / "ums.h").read_text()))
+ffi.set_source(
+    "ueagent_native._core",
+    '#include <string.h>\n#include <alloca.h>\n#include "ums.h"\n',
+    py_limited_api=True,
+    sources=_sources(),
+    include_dirs=[os.path.relpath(HERE / "include", HERE.parent), os.path.relpath(HERE / "src", HERE.parent)],
+    extra_compile_args=[*_CFLAGS, "-Wno-unused-parameter", *(_SANITIZE if SANITIZE else [])],
+    extra_link_args=["-pthread", *(_SANITIZE[:1] if SANITIZE else [])],
+)

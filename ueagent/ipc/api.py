@@ -1,0 +1,402 @@
+"""The published IPC contract: one msgspec struct pair per method. The `.varlink` text is generated from this file.
+
+SDP travels as a string in `sdp`, or base64 in `sdp_base64` where it is not UTF-8; exactly one of the two is set, and a
+reply uses the form of its request. Keys cross only inside SDP. Docstrings become the comments of the interface text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+from msgspec import Struct
+
+SignallingName = Literal["none", "integrity", "confidentiality", "access"]
+MediumName = Literal["audio", "video", "msrp", "bfcp", "udptl", "other"]
+MechanismName = Literal["SDES", "DTLS-SRTP", "MIKEY-TICKET", "TLS", "DTLS", "TLS-PSK", "none"]
+ScopeName = Literal["e2ae", "e2e", "none"]
+EventKind = Literal[
+    "security_state",
+    "keys_in_place",
+    "auth_failures",
+    "lifetime",
+    "rekey_wanted",
+    "late_start",
+    "peer_moved",
+    "media_idle",
+    "engine_failed",
+    "events_lost",
+    "session_gone",
+]
+
+
+class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    pass
+
+
+# ------------------------------------------------------------------------------------------------- shared values --
+
+
+class HeaderValue(Struct, frozen=True, kw_only=True):
+    """A SIP header field to add to the message, in this order."""
+
+    name: str
+    value: str
+
+
+class LineState(Struct, frozen=True, kw_only=True):
+    """Security of one media line (one `m=`, counted from 0)."""
+
+    line: int
+    medium: MediumName
+    mechanism: MechanismName
+    keyed_by: MechanismName
+    scope: ScopeName
+    suite: str | None = None
+    assured: bool
+    peer: str
+    identity: str | None = None
+    identity_basis: str
+    keys_in_place: bool
+    reason: str | None = None
+
+
+class LineCounters(Struct, frozen=True, kw_only=True):
+    """Packets of one media line so far. `sent` is towards the network."""
+
+    line: int
+    engine: str | None = None
+    packets_sent: int = 0
+    packets_received: int = 0
+    octets_sent: int = 0
+    octets_received: int = 0
+    rtcp_sent: int = 0
+    rtcp_received: int = 0
+    plain_sent: int = 0
+    plain_received: int = 0
+    auth_failures: int = 0
+    replays: int = 0
+    too_old: int = 0
+    wrong_mki: int = 0
+    unknown_ssrc: int = 0
+    repeated_index: int = 0
+    held: int = 0
+    dropped: int = 0
+    key_age_ms: int = 0
+    streams: list[StreamCounters] = []
+
+
+class StreamCounters(Struct, frozen=True, kw_only=True):
+    """One SSRC in one direction."""
+
+    ssrc: int
+    direction: Literal["sent", "received"]
+    packets: int
+    octets: int
+    roc: int
+
+
+class SessionState(Struct, frozen=True, kw_only=True):
+    """One dialog as the agent sees it."""
+
+    session: str
+    binding: str | None = None
+    role: Literal["offerer", "answerer"]
+    state: str
+    emergency: bool
+    detached: bool
+    age_ms: int
+    call_id: str | None = None
+    lines: list[LineState] = []
+    counters: list[LineCounters] = []
+
+
+class EngineState(Struct, frozen=True, kw_only=True):
+    """A crypto engine: is it here, does it work, what would it be used for."""
+
+    name: str
+    present: bool
+    self_test: str
+    suites: list[str] = []
+
+
+class DialogIdentity(Struct, frozen=True, kw_only=True):
+    """Call-ID and tags of the SIP dialog an answer belongs to."""
+
+    call_id: str
+    local_tag: str | None = None
+    remote_tag: str | None = None
+
+
+# -------------------------------------------------------------------------------------------- org.ueagent.Agent --
+
+
+class DescribeRequest(Request):
+    """What this agent is and can do."""
+
+
+class DescribeReply(Reply):
+    version: str
+    mechanisms: list[str]
+    suites: list[str]
+    engines: list[EngineState]
+    arena: list[str]
+    max_sessions: int
+    max_message: int
+
+
+class StatusRequest(Request):
+    """All sessions of the calling user."""
+
+
+class StatusReply(Reply):
+    sessions: list[SessionState]
+
+
+class SubscribeRequest(Request):
+    """Events of the calling user's sessions; call with `more`. `session` narrows to one."""
+
+    session: str | None = None
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """Something happened to a session. `line` is absent where the whole session is meant."""
+
+    kind: EventKind
+    session: str
+    line: int | None = None
+    state: LineState | None = None
+    direction: Literal["sent", "received"] | None = None
+    ssrc: int | None = None
+    count: int | None = None
+    reason: str | None = None
+
+
+class SubscribeReply(Reply):
+    """The first reply has no event: it says that the subscription stands."""
+
+    event: Event | None = None
+
+
+# ------------------------------------------------------------------------------------- org.ueagent.Registration --
+
+
+class RegistrationOfferRequest(Request):
+    """Header values to add to a REGISTER of this binding (one contact at one edge)."""
+
+    binding: str
+
+
+class RegistrationHeaders(Reply):
+    headers: list[HeaderValue]
+
+
+class RegistrationUpdateRequest(Request):
+    """What the network answered to a REGISTER: its status and raw Security-Server values, in order.
+
+    `unsupported` holds the Unsupported header's option tags of a 420. `ipsec_expected` says that the dialer needs
+    ipsec-3gpp from this answer (REG-19).
+    """
+
+    binding: str
+    status: int
+    security_server: list[str] = []
+    unsupported: list[str] = []
+    ipsec_expected: bool = False
+
+
+class RegistrationUpdateReply(Reply):
+    """`headers` go into the next REGISTER; `request_headers` into every other request (REG-16).
+
+    `next`: done, retry (send REGISTER again with `headers`), or give_up. `mechanisms` are those now usable in e2ae mode.
+    """
+
+    next: Literal["done", "retry", "give_up"]
+    headers: list[HeaderValue]
+    request_headers: list[HeaderValue]
+    mechanisms: list[MechanismName]
+    signalling_agreement: bool
+    warnings: list[str] = []
+
+
+class RegistrationReleaseRequest(Request):
+    """The binding is gone (deregistered, expired, or lost)."""
+
+    binding: str
+
+
+class Empty(Reply):
+    pass
+
+
+# ------------------------------------------------------------------------------------------ org.ueagent.Session --
+
+
+class CreateOfferRequest(Request):
+    """Plain SDP of the dialer in, SDP for the SIP message out. With `session` it is a re-offer of that dialog.
+
+    `rekey` draws new keys. `detached`: the session outlives this connection. `conference`: the far end is a
+    conference server (CONF-3).
+    """
+
+    signalling: SignallingName
+    session: str | None = None
+    sdp: str | None = None
+    sdp_base64: str | None = None
+    binding: str | None = None
+    asserted_identity: str | None = None
+    emergency: bool = False
+    conference: bool = False
+    detached: bool = False
+    rekey: bool = False
+
+
+class SessionSdp(Reply):
+    session: str
+    sdp: str | None = None
+    sdp_base64: str | None = None
+    lines: list[LineState]
+    warnings: list[str] = []
+
+
+class AcceptAnswerRequest(Request):
+    """The answer to our offer, from a 18x or 2xx. Reply: plain SDP for the dialer."""
+
+    session: str
+    final: bool
+    sdp: str | None = None
+    sdp_base64: str | None = None
+    dialog: DialogIdentity | None = None
+    asserted_identity: str | None = None
+
+
+class OfferFailedRequest(Request):
+    """The far side refused our offer with this final SIP status. A refused re-offer leaves the old state in force."""
+
+    session: str
+    status: int
+
+
+class OfferFailedReply(Reply):
+    """`retry`: send the offer again with this SDP (POL-6, POL-7). Otherwise the call cannot go on as asked."""
+
+    retry: bool
+    sdp: str | None = None
+    sdp_base64: str | None = None
+    lines: list[LineState]
+
+
+class AcceptOfferRequest(Request):
+    """An offer from the network. Reply: plain SDP for the dialer. With `session` it is a re-offer of that dialog."""
+
+    signalling: SignallingName
+    session: str | None = None
+    sdp: str | None = None
+    sdp_base64: str | None = None
+    binding: str | None = None
+    asserted_identity: str | None = None
+    emergency: bool = False
+    conference: bool = False
+    detached: bool = False
+    dialog: DialogIdentity | None = None
+
+
+class CreateAnswerRequest(Request):
+    """The dialer's plain answer in, the answer for the SIP message out."""
+
+    session: str
+    sdp: str | None = None
+    sdp_base64: str | None = None
+
+
+class DeclineOfferRequest(Request):
+    """The dialer will not answer the far side's offer. A declined re-offer leaves the old state in force."""
+
+    session: str
+
+
+class SessionStatusRequest(Request):
+    session: str
+
+
+class SessionStatusReply(Reply):
+    state: SessionState
+
+
+class ReleaseRequest(Request):
+    """The dialog has ended: keys are wiped and ports closed."""
+
+    session: str
+
+
+# ------------------------------------------------------------------------------------------ org.ueagent.Message --
+
+
+class MessageDescribeRequest(Request):
+    """Which protections for SIP message bodies are usable now."""
+
+
+class MessageDescribeReply(Reply):
+    mechanisms: list[MechanismName]
+
+
+# ---------------------------------------------------------------------------------------------------------- tables --
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    request: type[Request]
+    reply: type[Reply]
+    streams: bool = False  # answers with `continues` when called with `more`
+
+
+METHODS: Final = MappingProxyType(
+    {
+        "org.ueagent.Agent.Describe": Method(DescribeRequest, DescribeReply),
+        "org.ueagent.Agent.Status": Method(StatusRequest, StatusReply),
+        "org.ueagent.Agent.Subscribe": Method(SubscribeRequest, SubscribeReply, streams=True),
+        "org.ueagent.Registration.Offer": Method(RegistrationOfferRequest, RegistrationHeaders),
+        "org.ueagent.Registration.Update": Method(RegistrationUpdateRequest, RegistrationUpdateReply),
+        "org.ueagent.Registration.Release": Method(RegistrationReleaseRequest, Empty),
+        "org.ueagent.Session.CreateOffer": Method(CreateOfferRequest, SessionSdp),
+        "org.ueagent.Session.AcceptAnswer": Method(AcceptAnswerRequest, SessionSdp),
+        "org.ueagent.Session.OfferFailed": Method(OfferFailedRequest, OfferFailedReply),
+        "org.ueagent.Session.AcceptOffer": Method(AcceptOfferRequest, SessionSdp),
+        "org.ueagent.Session.CreateAnswer": Method(CreateAnswerRequest, SessionSdp),
+        "org.ueagent.Session.DeclineOffer": Method(DeclineOfferRequest, Empty),
+        "org.ueagent.Session.Status": Method(SessionStatusRequest, SessionStatusReply),
+        "org.ueagent.Session.Release": Method(ReleaseRequest, Empty),
+        "org.ueagent.Message.Describe": Method(MessageDescribeRequest, MessageDescribeReply),
+    }
+)
+
+
+class ErrorParameters(Struct, frozen=True, kw_only=True):
+    """`code` is a stable word for programs, `detail` a sentence for people; neither ever holds a key."""
+
+    code: str
+    detail: str
+    field: str | None = None
+    offset: int | None = None
+    expected: list[str] | None = None
+    sip_status_hint: int | None = None
+
+
+# Error names are `INTERFACE.NAME`, with the interface of the method that failed.
+ERRORS: Final = (
+    "UsageError",
+    "MalformedMessage",
+    "UnexpectedMessage",
+    "NegotiationFailed",
+    "AuthenticationFailed",
+    "KmsError",
+    "EngineError",
+    "ResourceError",
+)
+
+INTERFACES: Final = ("org.ueagent.Agent", "org.ueagent.Registration", "org.ueagent.Session", "org.ueagent.Message")

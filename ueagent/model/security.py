@@ -1,0 +1,100 @@
+"""What security a media line may have, shall have and has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ueagent.model.media import MediaKind
+from ueagent.model.suites import DEFAULT_OFFER
+
+
+class Mechanism(Enum):
+    SDES = "SDES"
+    DTLS_SRTP = "DTLS-SRTP"
+    MIKEY_TICKET = "MIKEY-TICKET"
+    TLS = "TLS"
+    DTLS = "DTLS"
+    TLS_PSK = "TLS-PSK"
+    NONE = "none"
+
+
+class Scope(Enum):
+    E2AE = "e2ae"
+    E2E = "e2e"
+    NONE = "none"
+
+
+class Setting(Enum):
+    """POL-1. Order matters: each later value wants more."""
+
+    OFF = "off"
+    ALLOWED = "allowed"
+    PREFERRED = "preferred"
+    REQUIRED = "required"
+
+
+class Signalling(Enum):
+    """POL-3: what the dialer knows about the protection of its SIP hop."""
+
+    NONE = "none"
+    INTEGRITY = "integrity"
+    CONFIDENTIALITY = "confidentiality"
+    ACCESS = "access"
+
+    @property
+    def confidential(self) -> bool:
+        return self in (Signalling.CONFIDENTIALITY, Signalling.ACCESS)
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityPolicy:
+    """User and operator policy, fixed for one session when it begins. POL-1..10, SDES-3, -11, -12, CAP-2, -3."""
+
+    sdes_e2ae: Setting = Setting.PREFERRED
+    sdes_e2e: Setting = Setting.ALLOWED
+    suites: tuple[str, ...] = DEFAULT_OFFER
+    accept_suites: tuple[str, ...] = (
+        *DEFAULT_OFFER,
+        "AES_192_CM_HMAC_SHA1_80",
+        "AES_192_CM_HMAC_SHA1_32",
+        "AES_256_CM_HMAC_SHA1_32",
+    )
+    sdes_padding: bool = True  # SDES-3
+    sdes_lifetime_exponent: int | None = None  # SDES-11: `|2^n`, or no lifetime
+    sdes_mki: bool = False  # SDES-11: `|1:4`
+    sdes_symmetric_mki: bool = False  # SDES-12
+    accept_crypto_on_avp: bool = True  # CAP-2, only together with 3ge2ae
+    accept_avp_answer: bool = False  # CAP-3
+    audio_window: int = 128  # SRTP-5
+    video_window: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPlan:
+    """What is attempted on one media line: the decision of the planner."""
+
+    line: int  # index of the m-line, from 0
+    kind: MediaKind
+    mechanism: Mechanism
+    scope: Scope
+    suites: tuple[str, ...] = ()
+    assured: bool = False
+    required: bool = False  # never plain, also not after a re-offer
+
+
+@dataclass(frozen=True, slots=True)
+class LineSecurity:
+    """What a media line has now: the report of POL-9."""
+
+    line: int
+    kind: MediaKind
+    mechanism: Mechanism = Mechanism.NONE
+    scope: Scope = Scope.NONE
+    suite: str | None = None
+    assured: bool = False
+    peer: str = "unknown"  # who holds the other end: access-edge, peer, server, unknown (CONF-3)
+    identity: str | None = None
+    identity_basis: str = "none"  # none, asserted
+    keys_in_place: bool = False
+    reason: str | None = field(default=None)  # why the line is not secured, one word

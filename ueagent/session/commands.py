@@ -1,0 +1,124 @@
+"""What a dialer asks of a session (commands) and what comes back from the world (inputs)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ueagent.model.media import Endpoint
+from ueagent.model.security import Mechanism, Signalling
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of the call's surroundings when an offer is made or comes in."""
+
+    signalling: Signalling
+    announced: frozenset[Mechanism] = frozenset()  # e2ae mechanisms agreed at registration (REG-10, REG-11)
+    asserted_identity: str | None = None
+    emergency: bool = False
+    conference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dialog:
+    call_id: str
+    local_tag: str | None = None
+    remote_tag: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------------ commands --
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOffer:
+    sdp: bytes  # plain, from the dialer
+    evidence: Evidence
+    rekey: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptAnswer:
+    sdp: bytes  # from the network
+    final: bool
+    dialog: Dialog | None = None
+    asserted_identity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferFailed:
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptOffer:
+    sdp: bytes  # from the network
+    evidence: Evidence
+    dialog: Dialog | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAnswer:
+    sdp: bytes  # plain, from the dialer
+
+
+@dataclass(frozen=True, slots=True)
+class DeclineOffer:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    reason: str = "released"
+
+
+Command = CreateOffer | AcceptAnswer | OfferFailed | AcceptOffer | CreateAnswer | DeclineOffer | Release
+
+# -------------------------------------------------------------------------------------------------------- inputs --
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOpened:
+    """Answer to OpenRelay: where this leg listens. `network` goes to the far side, `loopback` to the dialer."""
+
+    leg: int
+    network: Endpoint
+    loopback: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class RelayFailed:
+    """Answer to OpenRelay: no sockets, ports or capacity."""
+
+    leg: int
+    reason: str
+
+
+class Media(Enum):
+    """What the relay tells about a leg; the words are those of the IPC events where they exist."""
+
+    NEW_KEY_SEEN = "new_key_seen"
+    OLD_KEY_GONE = "old_key_gone"
+    FIRST_PACKET = "first_packet"
+    SOFT_LIMIT = "soft_limit"
+    KEY_EXPIRED = "key_expired"
+    RESTART = "restart"
+    LATE_START = "late_start"
+    AUTH_BURST = "auth_burst"
+    PEER_MOVED = "peer_moved"
+    IDLE = "idle"
+    SSRC_FULL = "ssrc_full"
+    ENGINE_FAILED = "engine_failed"
+    SOCKET_FAILED = "socket_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaEvent:
+    leg: int
+    kind: Media
+    direction: str | None = None  # "sent" or "received"
+    ssrc: int | None = None
+    count: int | None = None
+
+
+Input = RelayOpened | RelayFailed | MediaEvent

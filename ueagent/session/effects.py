@@ -1,0 +1,119 @@
+"""What a session wants done. The runner performs each with one `match` arm and knows nothing about protocols.
+
+`leg` numbers are the session's own: the index of the m-line. Effects of one call are performed in order. An
+`OpenRelay` is answered by `RelayOpened` or `RelayFailed` before the next command is executed; the `Reply` of a command
+may therefore arrive only with the effects of that input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ueagent.errors import AgentError
+from ueagent.model.keys import KeySet
+from ueagent.model.media import Endpoint
+from ueagent.model.security import LineSecurity
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRelay:
+    leg: int
+    never_plain: bool
+    family: int = 4  # of the network side: 4 or 6
+    rtcp_mux: bool = False  # both sides have separate RTCP sockets unless set
+
+
+@dataclass(frozen=True, slots=True)
+class SetDialer:
+    """Where the dialer sends and receives this line's media; a loopback address."""
+
+    leg: int
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class SetPeer:
+    leg: int
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class SetMode:
+    """closed, secure or plain; see ums_leg_mode."""
+
+    leg: int
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstallKeys:
+    """Ownership of `keys` passes to the runner, which wipes them once they are in C.
+
+    `send` or `receive` False leaves that direction's context as it is (SDES-15).
+    """
+
+    leg: int
+    keys: KeySet
+    send: bool = True
+    receive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CloseRelay:
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplySdp:
+    """Success of CreateOffer, AcceptAnswer, AcceptOffer, CreateAnswer, and of OfferFailed with a retry."""
+
+    sdp: bytes
+    lines: tuple[LineSecurity, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyDone:
+    """Success of DeclineOffer and Release, and of OfferFailed without a retry."""
+
+    lines: tuple[LineSecurity, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplyError:
+    error: AgentError
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """An event for subscribers; `kind` is one of `ueagent.ipc.api.EventKind`."""
+
+    kind: str
+    line: int | None = None
+    state: LineSecurity | None = None
+    direction: str | None = None
+    ssrc: int | None = None
+    count: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The session has ended; the runner forgets it."""
+
+    reason: str
+
+
+Effect = (
+    OpenRelay
+    | SetDialer
+    | SetPeer
+    | SetMode
+    | InstallKeys
+    | CloseRelay
+    | ReplySdp
+    | ReplyDone
+    | ReplyError
+    | Notify
+    | Gone
+)
