@@ -213,7 +213,7 @@ class RegistrationUpdateRequest(Request):
 class RegistrationUpdateReply(Reply):
     """`headers` go into the next REGISTER; `request_headers` into every other request (REG-16).
 
-    `next`: done, retry (send REGISTER again with `headers`), or give_up. `mechanisms` are those now usable in e2ae mode.
+    `next`: done, retry (send REGISTER again with `headers`), or give_up. `mechanisms` are now usable in e2ae mode.
     """
 
     next: Literal["done", "retry", "give_up"]
