@@ -153,6 +153,7 @@ const ums_engine *ums_engine_find(const char *name);   /* NULL when unknown */
 ums_status ums_engine_self_test(const ums_engine *e, const char **failed);
 /* Makes the named test see a wrong answer, so that it can be shown to bite; NULL switches it off. Test hook. */
 void ums_engine_corrupt_test(const char *test_name);
+const char *ums_engine_test_name(size_t i); /* names of the known answers; NULL when out of range */
 /* The first engine that probes, supports the suite and passed its self-test (run once per process, remembered). */
 const ums_engine *ums_engine_choose(ums_suite suite);
 
