@@ -23,9 +23,10 @@ SANITIZE = os.environ.get("UEAGENT_SANITIZE") == "1"
 # Source files that need more than the machine's baseline. Chosen at run time, so never -march=native.
 ISA_FLAGS: dict[str, list[str]] = {
     "engine_aesni.c": ["-maes", "-mpclmul", "-msse4.1"],
+    "sha1_ni.c": ["-msha", "-msse4.1"],
 }
 ISA_FILES: dict[str, list[str]] = {
-    "x86_64": ["engine_aesni.c"],
+    "x86_64": ["engine_aesni.c", "sha1_ni.c"],
     "aarch64": [],
 }
 

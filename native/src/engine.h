@@ -57,8 +57,10 @@ static inline ums_status ums_run_hmac_job(ums_job *job, const ums_hmac_sha1 *hma
     memcpy(job->data + job->tag_off, mac, job->tag_len);
     return UMS_OK;
   }
-  if (!ums_equal(mac, job->data + job->tag_off, job->tag_len))
+  if (!ums_equal(mac, job->data + job->tag_off, job->tag_len)) {
+    ums_wipe(mac, sizeof mac); /* it is the right tag for a packet somebody made up */
     return UMS_AUTH_FAIL;
+  }
   if (cipher != NULL)
     cipher_range(cipher, job);
   return UMS_OK;

@@ -75,8 +75,10 @@ static ums_status run_gcm(const portable_key *k, ums_job *job) {
     memcpy(job->data + job->tag_off, tag, sizeof tag);
     return UMS_OK;
   }
-  if (!ums_equal(tag, job->data + job->tag_off, sizeof tag))
+  if (!ums_equal(tag, job->data + job->tag_off, sizeof tag)) {
+    ums_wipe(tag, sizeof tag);
     return UMS_AUTH_FAIL;
+  }
   ums_store32(counter + UMS_GCM_IV, 2);
   ums_aes_ct64_ctr(&k->aes, counter, NULL, text, job->cipher_len);
   return UMS_OK;

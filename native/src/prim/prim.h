@@ -71,6 +71,9 @@ void ums_ghash_ct64_update(const ums_ghash_ct64 *g, uint8_t y[16], const uint8_t
 /* FIPS 180-4, 6.1.2: the compression function over whole blocks. Engines may bring their own. */
 typedef void ums_sha1_blocks(uint32_t state[5], const uint8_t *data, size_t n_blocks);
 void ums_sha1_blocks_portable(uint32_t state[5], const uint8_t *data, size_t n_blocks);
+/* sha1_ni.c, x86-64 only: with the SHA extensions, when this processor has them. */
+void ums_sha1_blocks_ni(uint32_t state[5], const uint8_t *data, size_t n_blocks);
+int ums_sha1_ni_present(void);
 
 typedef struct ums_hmac_sha1 { /* RFC 2104: SHA-1 states after the inner and the outer padded key */
   uint32_t inner[5], outer[5];
