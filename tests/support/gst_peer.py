@@ -1,0 +1,129 @@
+"""A GStreamer SRTP endpoint, run by the system's Python (python3-gi): `srtpdec` or `srtpenc` behind UDP sockets.
+
+Not imported by the tests. It speaks JSON lines. The first line on stdin says what to be:
+
+    {"role": "receive", "cipher", "auth", "rtcp_cipher", "rtcp_auth", "key": hex, "mki": hex or null}
+    {"role": "send", ... the same ..., "rtp_to": [host, port], "rtcp_to": [host, port]}
+
+A receiver answers {"rtp_port", "rtcp_port"} and then one {"kind": "rtp" or "rtcp", "packet": hex} for each packet it has
+decrypted. A sender answers {"ready": true} and takes such lines on stdin. The key is key and salt, concatenated. End of
+stdin ends it.
+"""
+
+import json
+import sys
+import threading
+
+import gi
+
+gi.require_version("Gst", "1.0")
+from gi.repository import GLib, Gst  # noqa: E402
+
+KINDS = ("rtp", "rtcp")
+
+
+def say(**message):
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+def buffer_of(hex_text):
+    return Gst.Buffer.new_wrapped(bytes.fromhex(hex_text))
+
+
+def key_caps(order):
+    """The caps by which srtpdec learns a key (element's documentation, signal request-key)."""
+    text = (
+        f"application/x-srtp, srtp-key=(buffer){order['key']}, "
+        f"srtp-cipher=(string){order['cipher']}, srtp-auth=(string){order['auth']}, "
+        f"srtcp-cipher=(string){order['rtcp_cipher']}, srtcp-auth=(string){order['rtcp_auth']}"
+    )
+    if order["mki"] is not None:
+        text += f", mki=(buffer){order['mki']}"
+    return Gst.Caps.from_string(text)
+
+
+def receive(order):
+    pipeline = Gst.parse_launch(
+        "srtpdec name=dec "
+        "udpsrc name=rtp address=127.0.0.1 port=0 caps=application/x-srtp ! dec.rtp_sink "
+        "udpsrc name=rtcp address=127.0.0.1 port=0 caps=application/x-srtcp ! dec.rtcp_sink "
+        "dec.rtp_src ! fakesink name=rtp_out signal-handoffs=true sync=false async=false "
+        "dec.rtcp_src ! fakesink name=rtcp_out signal-handoffs=true sync=false async=false"
+    )
+    pipeline.get_by_name("dec").connect("request-key", lambda _element, _ssrc: key_caps(order))
+
+    def deliver(_element, buffer, _pad, kind):
+        say(kind=kind, packet=buffer.extract_dup(0, buffer.get_size()).hex())
+
+    for kind in KINDS:
+        pipeline.get_by_name(f"{kind}_out").connect("handoff", deliver, kind)
+    play(pipeline)
+    say(**{f"{kind}_port": pipeline.get_by_name(kind).get_property("port") for kind in KINDS})
+    return pipeline, None
+
+
+def send(order):
+    pipeline = Gst.parse_launch(
+        "srtpenc name=enc "
+        "appsrc name=rtp is-live=true format=time caps=application/x-rtp ! enc.rtp_sink_0 "
+        "appsrc name=rtcp is-live=true format=time caps=application/x-rtcp ! enc.rtcp_sink_0 "
+        "enc.rtp_src_0 ! udpsink name=rtp_out sync=false async=false "
+        "enc.rtcp_src_0 ! udpsink name=rtcp_out sync=false async=false"
+    )
+    encoder = pipeline.get_by_name("enc")
+    encoder.set_property("key", buffer_of(order["key"]))
+    if order["mki"] is not None:
+        encoder.set_property("mki", buffer_of(order["mki"]))
+    for name in ("cipher", "auth"):
+        Gst.util_set_object_arg(encoder, f"rtp-{name}", order[name])
+        Gst.util_set_object_arg(encoder, f"rtcp-{name}", order[f"rtcp_{name}"])
+    for kind in KINDS:
+        sink = pipeline.get_by_name(f"{kind}_out")
+        host, port = order[f"{kind}_to"]
+        sink.set_property("host", host)
+        sink.set_property("port", port)
+    play(pipeline)
+    say(ready=True)
+
+    def push(line):
+        item = json.loads(line)
+        pipeline.get_by_name(item["kind"]).emit("push-buffer", buffer_of(item["packet"]))
+
+    return pipeline, push
+
+
+def play(pipeline):
+    pipeline.set_state(Gst.State.PLAYING)
+    outcome, _state, _pending = pipeline.get_state(10 * Gst.SECOND)
+    if outcome == Gst.StateChangeReturn.FAILURE:
+        raise SystemExit("the pipeline does not start")
+
+
+def main():
+    Gst.init(None)
+    order = json.loads(sys.stdin.readline())
+    loop = GLib.MainLoop()
+    pipeline, push = {"receive": receive, "send": send}[order["role"]](order)
+
+    def failed(_bus, message):
+        say(error=message.parse_error()[0].message)
+        loop.quit()
+
+    bus = pipeline.get_bus()
+    bus.add_signal_watch()
+    bus.connect("message::error", failed)
+
+    def read_orders():
+        for line in sys.stdin:
+            if push is not None:
+                push(line)
+        GLib.idle_add(loop.quit)
+
+    threading.Thread(target=read_orders, daemon=True).start()
+    loop.run()
+    pipeline.set_state(Gst.State.NULL)
+
+
+if __name__ == "__main__":
+    main()
