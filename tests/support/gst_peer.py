@@ -5,9 +5,9 @@ Not imported by the tests. It speaks JSON lines. The first line on stdin says wh
     {"role": "receive", "cipher", "auth", "rtcp_cipher", "rtcp_auth", "key": hex, "mki": hex or null}
     {"role": "send", ... the same ..., "rtp_to": [host, port], "rtcp_to": [host, port]}
 
-A receiver answers {"rtp_port", "rtcp_port"} and then one {"kind": "rtp" or "rtcp", "packet": hex} for each packet it has
-decrypted. A sender answers {"ready": true} and takes such lines on stdin. The key is key and salt, concatenated. End of
-stdin ends it.
+A receiver answers {"rtp_port", "rtcp_port"} and then one {"kind": "rtp" or "rtcp", "packet": hex} for each packet it
+has decrypted. A sender answers {"ready": true} and takes such lines on stdin. The key is key and salt, concatenated.
+End of stdin ends it.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Independent programs as counterparts: starting, talking to, and ending them, and what to do where one is missing.
 
-Nothing here knows the agent. Every wait is bounded and ends early when the program ends; ports are chosen by the kernel.
+Nothing here knows the agent. Every wait is bounded and ends early when the program ends; the kernel chooses the ports.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Program:
         return self._process.returncode
 
 
-# ------------------------------------------------------------------------------------------------------------ waiting --
+# ----------------------------------------------------------------------------------------------------------- waiting --
 
 
 def wait_until(holds: Callable[[], bool], program: Program, what: str, timeout: float = PATIENCE) -> None:
@@ -205,7 +205,7 @@ def _socket_inodes(pid: int) -> set[str]:
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(OSError):
-            target = os.readlink(entry)
+            target = str(entry.readlink())
             if target.startswith("socket:["):
                 found.add(target[8:-1])
     return found
@@ -239,7 +239,7 @@ def udp_port_pair() -> tuple[int, int]:
     raise PeerError("no pair of UDP ports is free")
 
 
-# ---------------------------------------------------------------------------------------------------------- GStreamer --
+# --------------------------------------------------------------------------------------------------------- GStreamer --
 
 # crypto suite -> srtp-cipher, srtp-auth, srtcp-cipher, srtcp-auth of srtpenc and srtpdec. The SRTCP tag of a _32 suite
 # has 80 bits (RFC 4568, 6.2.2).
@@ -318,7 +318,7 @@ class GstSender(GstPeer):
         self._tell({"kind": kind, "packet": packet.hex()})
 
 
-# ------------------------------------------------------------------------------------------------------------- ffmpeg --
+# ------------------------------------------------------------------------------------------------------------ ffmpeg --
 
 # ffmpeg gives the SDES name AES_CM_128_HMAC_SHA1_32 a 4-octet SRTCP tag (seen with 5.1), against RFC 4568, 6.2.2; under
 # its DTLS-SRTP name the same suite has 10 octets. RTP is the same under both.
@@ -333,9 +333,11 @@ def ffmpeg_sender(suite: str, inline: str, rtp_to: tuple[str, int], rtcp_port: i
     """Sends what it reads on stdin (mu-law, 8 kHz, in real time) as SRTP with payload type 0. `inline` is base64."""
     host, port = rtp_to
     return Program(
-        ["ffmpeg", "-hide_banner", "-loglevel", "error", "-re", *MULAW_IN, "-c:a", "copy", "-f", "rtp"]
-        + ["-payload_type", "0", "-srtp_out_suite", FFMPEG_SUITES[suite], "-srtp_out_params", inline]
-        + [f"srtp://{host}:{port}?rtcpport={rtcp_port}&pkt_size=186"]
+        [
+            *("ffmpeg", "-hide_banner", "-loglevel", "error", "-re", *MULAW_IN, "-c:a", "copy", "-f", "rtp"),
+            *("-payload_type", "0", "-srtp_out_suite", FFMPEG_SUITES[suite], "-srtp_out_params", inline),
+            f"srtp://{host}:{port}?rtcpport={rtcp_port}&pkt_size=186",
+        ]
     )
 
 
@@ -347,8 +349,10 @@ def ffmpeg_receiver(suite: str, inline: str) -> tuple[Program, int]:
         f"a=crypto:1 {FFMPEG_SUITES[suite]} inline:{inline}\r\n"
     )
     program = Program(
-        ["ffmpeg", "-hide_banner", "-loglevel", "fatal", "-protocol_whitelist", "pipe,udp,rtp,srtp,crypto"]
-        + ["-f", "sdp", "-i", "pipe:0", "-c:a", "copy", "-f", "mulaw", "-flush_packets", "1", "pipe:1"]
+        [
+            *("ffmpeg", "-hide_banner", "-loglevel", "fatal", "-protocol_whitelist", "pipe,udp,rtp,srtp,crypto"),
+            *("-f", "sdp", "-i", "pipe:0", "-c:a", "copy", "-f", "mulaw", "-flush_packets", "1", "pipe:1"),
+        ]
     )
     program.say(sdp.encode())
     program.end_input()
@@ -358,7 +362,7 @@ def ffmpeg_receiver(suite: str, inline: str) -> tuple[Program, int]:
     return program, port
 
 
-# ------------------------------------------------------------------------------------------------------------ baresip --
+# ----------------------------------------------------------------------------------------------------------- baresip --
 
 BARESIP_CONFIG = """\
 poll_method epoll

@@ -1,6 +1,6 @@
-"""What a peer reads from and writes into SDP, apart from the agent's own codecs: `a=crypto` by RFC 4568, 9.1, and m=, c=.
+"""What a peer reads from and writes into SDP: `a=crypto` by RFC 4568, 9.1, and the m= and c= lines.
 
-For well-formed lines only; the agent's `ueagent.wire` is what the tests are about and is not used here.
+For well-formed lines only. The agent's own `ueagent.wire` is under test and therefore not used here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A sine tone as G.711 mu-law (ITU-T G.711, table 2a/2b) and the share of a recording's energy that lies at one frequency."""
+"""A sine tone as G.711 mu-law (ITU-T G.711, table 2a/2b), and how much of a recording is one tone."""
 
 from __future__ import annotations
 
