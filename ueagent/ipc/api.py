@@ -136,11 +136,11 @@ class DialogIdentity(Struct, frozen=True, kw_only=True):
 # -------------------------------------------------------------------------------------------- org.ueagent.Agent --
 
 
-class DescribeRequest(Request):
+class DescribeRequest(Request, frozen=True, kw_only=True):
     """What this agent is and can do."""
 
 
-class DescribeReply(Reply):
+class DescribeReply(Reply, frozen=True, kw_only=True):
     version: str
     mechanisms: list[str]
     suites: list[str]
@@ -150,15 +150,15 @@ class DescribeReply(Reply):
     max_message: int
 
 
-class StatusRequest(Request):
+class StatusRequest(Request, frozen=True, kw_only=True):
     """All sessions of the calling user."""
 
 
-class StatusReply(Reply):
+class StatusReply(Reply, frozen=True, kw_only=True):
     sessions: list[SessionState]
 
 
-class SubscribeRequest(Request):
+class SubscribeRequest(Request, frozen=True, kw_only=True):
     """Events of the calling user's sessions; call with `more`. `session` narrows to one."""
 
     session: str | None = None
@@ -177,7 +177,7 @@ class Event(Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
-class SubscribeReply(Reply):
+class SubscribeReply(Reply, frozen=True, kw_only=True):
     """The first reply has no event: it says that the subscription stands."""
 
     event: Event | None = None
@@ -186,17 +186,17 @@ class SubscribeReply(Reply):
 # ------------------------------------------------------------------------------------- org.ueagent.Registration --
 
 
-class RegistrationOfferRequest(Request):
+class RegistrationOfferRequest(Request, frozen=True, kw_only=True):
     """Header values to add to a REGISTER of this binding (one contact at one edge)."""
 
     binding: str
 
 
-class RegistrationHeaders(Reply):
+class RegistrationHeaders(Reply, frozen=True, kw_only=True):
     headers: list[HeaderValue]
 
 
-class RegistrationUpdateRequest(Request):
+class RegistrationUpdateRequest(Request, frozen=True, kw_only=True):
     """What the network answered to a REGISTER: its status and raw Security-Server values, in order.
 
     `unsupported` holds the Unsupported header's option tags of a 420. `ipsec_expected` says that the dialer needs
@@ -210,7 +210,7 @@ class RegistrationUpdateRequest(Request):
     ipsec_expected: bool = False
 
 
-class RegistrationUpdateReply(Reply):
+class RegistrationUpdateReply(Reply, frozen=True, kw_only=True):
     """`headers` go into the next REGISTER; `request_headers` into every other request (REG-16).
 
     `next`: done, retry (send REGISTER again with `headers`), or give_up. `mechanisms` are now usable in e2ae mode.
@@ -224,20 +224,20 @@ class RegistrationUpdateReply(Reply):
     warnings: list[str] = []
 
 
-class RegistrationReleaseRequest(Request):
+class RegistrationReleaseRequest(Request, frozen=True, kw_only=True):
     """The binding is gone (deregistered, expired, or lost)."""
 
     binding: str
 
 
-class Empty(Reply):
+class Empty(Reply, frozen=True, kw_only=True):
     pass
 
 
 # ------------------------------------------------------------------------------------------ org.ueagent.Session --
 
 
-class CreateOfferRequest(Request):
+class CreateOfferRequest(Request, frozen=True, kw_only=True):
     """Plain SDP of the dialer in, SDP for the SIP message out. With `session` it is a re-offer of that dialog.
 
     `rekey` draws new keys. `detached`: the session outlives this connection. `conference`: the far end is a
@@ -256,7 +256,7 @@ class CreateOfferRequest(Request):
     rekey: bool = False
 
 
-class SessionSdp(Reply):
+class SessionSdp(Reply, frozen=True, kw_only=True):
     session: str
     sdp: str | None = None
     sdp_base64: str | None = None
@@ -264,7 +264,7 @@ class SessionSdp(Reply):
     warnings: list[str] = []
 
 
-class AcceptAnswerRequest(Request):
+class AcceptAnswerRequest(Request, frozen=True, kw_only=True):
     """The answer to our offer, from a 18x or 2xx. Reply: plain SDP for the dialer."""
 
     session: str
@@ -275,14 +275,14 @@ class AcceptAnswerRequest(Request):
     asserted_identity: str | None = None
 
 
-class OfferFailedRequest(Request):
+class OfferFailedRequest(Request, frozen=True, kw_only=True):
     """The far side refused our offer with this final SIP status. A refused re-offer leaves the old state in force."""
 
     session: str
     status: int
 
 
-class OfferFailedReply(Reply):
+class OfferFailedReply(Reply, frozen=True, kw_only=True):
     """`retry`: send the offer again with this SDP (POL-6, POL-7). Otherwise the call cannot go on as asked."""
 
     retry: bool
@@ -291,7 +291,7 @@ class OfferFailedReply(Reply):
     lines: list[LineState]
 
 
-class AcceptOfferRequest(Request):
+class AcceptOfferRequest(Request, frozen=True, kw_only=True):
     """An offer from the network. Reply: plain SDP for the dialer. With `session` it is a re-offer of that dialog."""
 
     signalling: SignallingName
@@ -306,7 +306,7 @@ class AcceptOfferRequest(Request):
     dialog: DialogIdentity | None = None
 
 
-class CreateAnswerRequest(Request):
+class CreateAnswerRequest(Request, frozen=True, kw_only=True):
     """The dialer's plain answer in, the answer for the SIP message out."""
 
     session: str
@@ -314,21 +314,21 @@ class CreateAnswerRequest(Request):
     sdp_base64: str | None = None
 
 
-class DeclineOfferRequest(Request):
+class DeclineOfferRequest(Request, frozen=True, kw_only=True):
     """The dialer will not answer the far side's offer. A declined re-offer leaves the old state in force."""
 
     session: str
 
 
-class SessionStatusRequest(Request):
+class SessionStatusRequest(Request, frozen=True, kw_only=True):
     session: str
 
 
-class SessionStatusReply(Reply):
+class SessionStatusReply(Reply, frozen=True, kw_only=True):
     state: SessionState
 
 
-class ReleaseRequest(Request):
+class ReleaseRequest(Request, frozen=True, kw_only=True):
     """The dialog has ended: keys are wiped and ports closed."""
 
     session: str
@@ -337,11 +337,11 @@ class ReleaseRequest(Request):
 # ------------------------------------------------------------------------------------------ org.ueagent.Message --
 
 
-class MessageDescribeRequest(Request):
+class MessageDescribeRequest(Request, frozen=True, kw_only=True):
     """Which protections for SIP message bodies are usable now."""
 
 
-class MessageDescribeReply(Reply):
+class MessageDescribeReply(Reply, frozen=True, kw_only=True):
     mechanisms: list[MechanismName]
 
 

@@ -1,0 +1,78 @@
+"""The command table: what `ueagent` says about itself, and how little it loads to say it."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from ueagent.cli import exits
+from ueagent.cli.commands import COMMANDS, main
+
+HEAVY = ("asyncio", "msgspec", "ueagent_native", "structlog", "ueagent.lab", "cryptography", "OpenSSL")
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    script = (
+        "import sys; from ueagent.cli.commands import main; status = main(sys.argv[1:]);"
+        "print('\\n@', *sorted(sys.modules)); sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("@")[2].split())
+
+
+def test_help_names_every_command_and_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == exits.OK
+    printed = capsys.readouterr().out
+    assert all(command.name in printed and command.summary in printed for command in COMMANDS)
+    assert all(meaning in printed for meaning in exits.MEANING.values())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert not loaded_by("--help") & {*HEAVY, "argparse"}
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_help_of_a_command_loads_nothing_heavy_and_names_exit_statuses(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not loaded_by(command, "--help") & set(HEAVY)
+    assert main([command, "--help"]) == exits.OK
+    assert "exit status:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["call"], ["status", "--interval", "never"], ["call", "-x"]])
+def test_wrong_arguments_exit_with_usage_on_stderr(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == exits.USAGE
+    assert "usage: ueagent" in capsys.readouterr().err
+
+
+def test_every_command_has_its_module() -> None:
+    for command in COMMANDS:
+        module = import_module(command.module)
+        assert callable(module.configure)
+        assert callable(module.run)
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == exits.OK
+    assert capsys.readouterr().out.startswith("ueagent ")
+
+
+def test_python_m_ueagent_is_the_same_program() -> None:
+    done = subprocess.run([sys.executable, "-m", "ueagent", "--help"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("usage: ueagent COMMAND")
+
+
+def test_call_with_parameters_that_are_no_json_object_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["call", "org.ueagent.Agent.Describe", "[1]"]) == exits.USAGE
+    assert main(["call", "org.ueagent.Agent.Describe", "{"]) == exits.USAGE
+
+
+@pytest.mark.parametrize("arguments", [["call", "org.ueagent.Agent.Describe"], ["status", "--once"]])
+def test_no_agent_on_the_socket_has_its_own_exit_status(
+    arguments: list[str], tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path_factory.mktemp("s") / "nowhere.sock"
+    assert main([*arguments, "--socket", str(nowhere)]) == exits.NO_AGENT
+    assert "no agent" in capsys.readouterr().err

@@ -1,0 +1,292 @@
+"""Asyncio client of the IPC API, for softphones and for our own commands.
+
+    async with AgentClient.connect() as agent:
+        offer = await agent.create_offer(sdp=plain, signalling="confidentiality", binding="home")
+        ...
+        plain_answer = await agent.accept_answer(session=offer.session, final=True, sdp=answer)
+
+A session that was not created `detached` ends with the connection that created it. Failures of the agent arrive as the
+classes of `ueagent.errors`; AgentUnreachable means that there is no agent to talk to (any more).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from ueagent import errors
+from ueagent.ipc import api, varlink
+
+_CHUNK: Final = 64 * 1024
+_CLASSES: Final = {name: getattr(errors, name) for name in api.ERRORS}
+
+R = TypeVar("R", bound=api.Reply)
+
+
+class AgentUnreachable(ConnectionError):
+    """Nobody listens on the socket, or the connection ended before the answer came."""
+
+
+def default_socket() -> Path:
+    """$XDG_RUNTIME_DIR/ueagent/agent.sock for users; /run/ueagent/agent.sock for root or where that is not set."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime if runtime and os.geteuid() != 0 else "/run") / "ueagent" / "agent.sock"
+
+
+def sdp_form(sdp: str | bytes | None) -> dict[str, str]:
+    """`sdp` as the members of a request: text where it is UTF-8, else base64."""
+    if sdp is None:
+        return {}
+    if isinstance(sdp, str):
+        return {"sdp": sdp}
+    try:
+        return {"sdp": sdp.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"sdp_base64": base64.b64encode(sdp).decode("ascii")}
+
+
+def sdp_octets(reply: api.SessionSdp | api.OfferFailedReply) -> bytes:
+    """The SDP of a reply, whichever form it came in; empty where there is none."""
+    if reply.sdp_base64 is not None:
+        return base64.b64decode(reply.sdp_base64)
+    return (reply.sdp or "").encode("utf-8")
+
+
+class AgentClient:
+    """One connection. Calls are answered in order; `subscribe` opens a connection of its own."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._framer = varlink.Framer(varlink.MAX_REPLY)
+        self._replies: list[bytes] = []
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    def connect(cls, path: str | os.PathLike[str] | None = None) -> AgentClient:
+        """For `async with`. Without `path`, the default socket. AgentUnreachable when nobody listens there."""
+        return cls(default_socket() if path is None else path)
+
+    async def __aenter__(self) -> AgentClient:
+        try:
+            self._reader, self._writer = await asyncio.open_unix_connection(self._path)
+        except OSError as error:
+            raise AgentUnreachable(f"no agent on {self._path}: {error.strerror or error}") from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; sessions that are not detached end. Idempotent."""
+        writer, self._reader, self._writer = self._writer, None, None
+        if writer is not None:
+            writer.close()
+            try:
+                await writer.wait_closed()
+            except OSError:
+                pass
+
+    # --------------------------------------------------------------------------------------------- any method --
+
+    async def call(self, method: str, parameters: Any = None) -> dict[str, Any]:
+        """One call, one reply's parameters (members that are null are left out)."""
+        async with self._turn:
+            await self._write(varlink.build_call(method, {} if parameters is None else parameters))
+            return _result(await self._read())
+
+    async def call_more(self, method: str, parameters: Any = None) -> AsyncIterator[dict[str, Any]]:
+        """One call with `more`: the parameters of every reply. Nothing else fits on this connection meanwhile."""
+        async with self._turn:
+            await self._write(varlink.build_call(method, {} if parameters is None else parameters, more=True))
+            continues = True
+            while continues:
+                reply = await self._read()
+                continues = reply.continues
+                yield _result(reply)
+
+    async def _typed(self, request: api.Request, kind: type[R]) -> R:
+        method = next(name for name, row in api.METHODS.items() if row.request is type(request))
+        return msgspec.convert(await self.call(method, request), kind)
+
+    async def _write(self, message: bytes) -> None:
+        if self._writer is None:
+            raise AgentUnreachable("not connected")
+        try:
+            self._writer.write(message)
+            await self._writer.drain()
+        except OSError:
+            raise AgentUnreachable("the agent closed the connection") from None
+
+    async def _read(self) -> varlink.ReplyMessage:
+        while not self._replies:
+            try:
+                data = await self._reader.read(_CHUNK) if self._reader else b""
+            except OSError:
+                data = b""
+            if not data:
+                raise AgentUnreachable("the agent closed the connection")
+            self._replies += self._framer.feed(data)
+        return varlink.parse_reply(self._replies.pop(0))
+
+    # ------------------------------------------------------------------------------------------- typed methods --
+
+    async def describe(self) -> api.DescribeReply:
+        return await self._typed(api.DescribeRequest(), api.DescribeReply)
+
+    async def status(self) -> list[api.SessionState]:
+        return (await self._typed(api.StatusRequest(), api.StatusReply)).sessions
+
+    async def subscribe(self, session: str | None = None) -> AsyncIterator[api.Event]:
+        """Events from now on, of one session or of all of this user's. Ends when the agent goes away."""
+        request = api.SubscribeRequest(session=session)
+        async with AgentClient(self._path) as other:
+            async for parameters in other.call_more("org.ueagent.Agent.Subscribe", request):
+                event = msgspec.convert(parameters, api.SubscribeReply).event
+                if event is not None:
+                    yield event
+
+    async def registration_offer(self, *, binding: str) -> list[api.HeaderValue]:
+        request = api.RegistrationOfferRequest(binding=binding)
+        return (await self._typed(request, api.RegistrationHeaders)).headers
+
+    async def registration_update(
+        self,
+        *,
+        binding: str,
+        status: int,
+        security_server: list[str] | None = None,
+        unsupported: list[str] | None = None,
+        ipsec_expected: bool = False,
+    ) -> api.RegistrationUpdateReply:
+        request = api.RegistrationUpdateRequest(
+            binding=binding,
+            status=status,
+            security_server=security_server or [],
+            unsupported=unsupported or [],
+            ipsec_expected=ipsec_expected,
+        )
+        return await self._typed(request, api.RegistrationUpdateReply)
+
+    async def registration_release(self, *, binding: str) -> None:
+        await self._typed(api.RegistrationReleaseRequest(binding=binding), api.Empty)
+
+    async def create_offer(
+        self,
+        *,
+        sdp: str | bytes,
+        signalling: api.SignallingName,
+        session: str | None = None,
+        binding: str | None = None,
+        asserted_identity: str | None = None,
+        emergency: bool = False,
+        conference: bool = False,
+        detached: bool = False,
+        rekey: bool = False,
+    ) -> api.SessionSdp:
+        request = api.CreateOfferRequest(
+            signalling=signalling,
+            session=session,
+            binding=binding,
+            asserted_identity=asserted_identity,
+            emergency=emergency,
+            conference=conference,
+            detached=detached,
+            rekey=rekey,
+            **sdp_form(sdp),
+        )
+        return await self._typed(request, api.SessionSdp)
+
+    async def accept_answer(
+        self,
+        *,
+        session: str,
+        sdp: str | bytes,
+        final: bool,
+        dialog: api.DialogIdentity | None = None,
+        asserted_identity: str | None = None,
+    ) -> api.SessionSdp:
+        request = api.AcceptAnswerRequest(
+            session=session, final=final, dialog=dialog, asserted_identity=asserted_identity, **sdp_form(sdp)
+        )
+        return await self._typed(request, api.SessionSdp)
+
+    async def offer_failed(self, *, session: str, status: int) -> api.OfferFailedReply:
+        return await self._typed(api.OfferFailedRequest(session=session, status=status), api.OfferFailedReply)
+
+    async def accept_offer(
+        self,
+        *,
+        sdp: str | bytes,
+        signalling: api.SignallingName,
+        session: str | None = None,
+        binding: str | None = None,
+        asserted_identity: str | None = None,
+        emergency: bool = False,
+        conference: bool = False,
+        detached: bool = False,
+        dialog: api.DialogIdentity | None = None,
+    ) -> api.SessionSdp:
+        request = api.AcceptOfferRequest(
+            signalling=signalling,
+            session=session,
+            binding=binding,
+            asserted_identity=asserted_identity,
+            emergency=emergency,
+            conference=conference,
+            detached=detached,
+            dialog=dialog,
+            **sdp_form(sdp),
+        )
+        return await self._typed(request, api.SessionSdp)
+
+    async def create_answer(self, *, session: str, sdp: str | bytes) -> api.SessionSdp:
+        return await self._typed(api.CreateAnswerRequest(session=session, **sdp_form(sdp)), api.SessionSdp)
+
+    async def decline_offer(self, *, session: str) -> None:
+        await self._typed(api.DeclineOfferRequest(session=session), api.Empty)
+
+    async def session_status(self, *, session: str) -> api.SessionState:
+        return (await self._typed(api.SessionStatusRequest(session=session), api.SessionStatusReply)).state
+
+    async def release(self, *, session: str) -> None:
+        await self._typed(api.ReleaseRequest(session=session), api.Empty)
+
+    async def message_describe(self) -> api.MessageDescribeReply:
+        return await self._typed(api.MessageDescribeRequest(), api.MessageDescribeReply)
+
+
+def _result(reply: varlink.ReplyMessage) -> dict[str, Any]:
+    if reply.error is not None:
+        raise _failure(reply.error, reply.parameters)
+    return reply.parameters
+
+
+def _failure(name: str, parameters: dict[str, Any]) -> errors.AgentError:
+    """The class of `ueagent.errors` that an error reply stands for; org.varlink.service errors are UsageErrors."""
+    interface, _, short = name.rpartition(".")
+    kind = _CLASSES.get(short)
+    if interface == "org.varlink.service" or kind is None:
+        code = "".join("_" + c.lower() if c.isupper() else c for c in short).lstrip("_")
+        about = ", ".join(f"{key} {value}" for key, value in sorted(parameters.items()))
+        return errors.UsageError(code, f"the agent refused the call: {about or name}")
+    given = msgspec.convert(parameters, api.ErrorParameters)
+    error: errors.AgentError = kind.__new__(kind)
+    errors.AgentError.__init__(
+        error, given.code, given.detail, field=given.field, sip_status_hint=given.sip_status_hint
+    )
+    if isinstance(error, errors.MalformedMessage):
+        error.offset = given.offset
+    if isinstance(error, errors.UnexpectedMessage):
+        error.expected = tuple(given.expected or ())
+    return error
