@@ -1,0 +1,258 @@
+/* SRTP contexts (RFC 3711, 3.2): their memory, their keys, their counters. Packets are in srtp.c. */
+#include <sched.h>
+#include <string.h>
+
+#include "srtp.h"
+
+#define RTP_LIMIT ((uint64_t)1 << 48)        /* RFC 3711, 9.2 */
+#define RTCP_LIMIT (((uint64_t)1 << 31) - 1) /* indices 1..2^31 - 1 */
+#define KNOWN_FLAGS (UMS_LAB_UNENCRYPTED_SRTCP | UMS_LAB_SESSION_KEYS)
+
+static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
+
+static uint32_t rtcp_list(const ums_srtp_config *cfg) { return cfg->direction == UMS_RECEIVE ? cfg->rtcp_window : 0; }
+
+size_t ums_srtp_sizeof(const ums_srtp_config *cfg) {
+  if (cfg == NULL || ums_suite_find(cfg->suite) == NULL || cfg->direction > UMS_RECEIVE)
+    return 0;
+  if (cfg->n_keys < 1 || cfg->n_keys > UMS_MAX_KEYS || cfg->max_ssrc < 1 || cfg->max_ssrc > 1024)
+    return 0;
+  if (cfg->rtp_window < 64 || cfg->rtp_window > UMS_MAX_WINDOW)
+    return 0;
+  if (cfg->rtcp_window < 64 || cfg->rtcp_window > UMS_MAX_WINDOW || (cfg->flags & ~(uint32_t)KNOWN_FLAGS))
+    return 0;
+  return round64(sizeof(ums_srtp)) + cfg->n_keys * sizeof(ums_master) +
+         ums_streams_sizeof(cfg->max_ssrc, cfg->rtp_window, rtcp_list(cfg));
+}
+
+/* Several keys are told apart by MKIs of one length (RFC 3711, 3.1), so these must differ. */
+static int keys_valid(const ums_srtp_config *cfg) {
+  if (cfg->keys == NULL)
+    return 0;
+  const size_t mki_len = cfg->keys[0].mki_len;
+  if (mki_len > UMS_MAX_MKI || (cfg->n_keys > 1 && mki_len == 0))
+    return 0;
+  for (size_t i = 0; i < cfg->n_keys; i++) {
+    const ums_master_key *k = &cfg->keys[i];
+    if (k->key == NULL || k->salt == NULL || k->mki_len != mki_len || (mki_len && k->mki == NULL))
+      return 0;
+    for (size_t j = 0; j < i; j++)
+      if (memcmp(k->mki, cfg->keys[j].mki, mki_len) == 0)
+        return 0;
+  }
+  return 1;
+}
+
+static ums_status engine_fits(const ums_engine *e, const ums_suite_info *suite) {
+  if (e == NULL || (e->flags & UMS_ENGINE_ASYNC))
+    return UMS_UNSUPPORTED;
+  return e->probe() && e->supports(suite->transform, suite->key_len) ? UMS_OK : UMS_UNSUPPORTED;
+}
+
+static void drop_keys(ums_srtp *c, const ums_engine *e, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    e->drop_key(e, &c->masters[i / 2].key[i % 2]);
+}
+
+static ums_status load_keys(ums_srtp *c, const ums_engine *e) {
+  for (size_t i = 0; i < 2u * c->n_keys; i++) {
+    const ums_session_key view = ums_session_key_view(c->suite, &c->masters[i / 2].session[i % 2]);
+    const ums_status s = e->load_key(e, &c->masters[i / 2].key[i % 2], &view);
+    if (s == UMS_OK)
+      continue;
+    drop_keys(c, e, i);
+    return s;
+  }
+  atomic_store_explicit(&c->engine, e, memory_order_relaxed);
+  return UMS_OK;
+}
+
+static void given_session_keys(const ums_suite_info *suite, const ums_master_key *k, ums_session_keys out[2]) {
+  memset(out, 0, 2 * sizeof out[0]);
+  for (int i = 0; i < 2; i++) {
+    out[i].cipher_key_len = suite->key_len;
+    out[i].salt_len = suite->salt_len;
+    memcpy(out[i].cipher_key, k->key, suite->key_len);
+    memcpy(out[i].salt, k->salt, suite->salt_len);
+  }
+}
+
+/* A soft limit at or behind the hard one would never ask in time. */
+static uint64_t soft_for(uint64_t soft, uint64_t limit) {
+  if (soft == 0)
+    return UINT64_MAX;
+  return soft < limit ? soft : limit - limit / 16;
+}
+
+static void master_init(ums_master *m, const ums_srtp_config *cfg, const ums_suite_info *suite,
+                        const ums_master_key *k) {
+  if (cfg->flags & UMS_LAB_SESSION_KEYS)
+    given_session_keys(suite, k, m->session);
+  else
+    ums_derive_session_keys(suite, k->key, k->salt, m->session);
+  const uint64_t lifetime = k->lifetime != 0 && k->lifetime < RTP_LIMIT ? k->lifetime : RTP_LIMIT;
+  m->limit[UMS_RTP] = lifetime;
+  m->limit[UMS_RTCP] = lifetime < RTCP_LIMIT ? lifetime : RTCP_LIMIT;
+  for (int i = 0; i < 2; i++) {
+    m->salt[i] = ums_layout_salt(m->session[i].salt, m->session[i].salt_len);
+    m->soft[i] = soft_for(cfg->soft_limit, m->limit[i]);
+  }
+  if (k->mki_len)
+    memcpy(m->mki, k->mki, k->mki_len);
+}
+
+ums_status ums_srtp_init(ums_srtp *c, size_t len, const ums_srtp_config *cfg, const ums_engine *engine) {
+  const size_t size = ums_srtp_sizeof(cfg);
+  if (c == NULL || size == 0 || !keys_valid(cfg) || ((uintptr_t)c & 63))
+    return UMS_BAD_ARGUMENT;
+  if (len < size)
+    return UMS_NO_ROOM;
+  const ums_suite_info *suite = ums_suite_find(cfg->suite);
+  if ((cfg->flags & UMS_LAB_SESSION_KEYS) && suite->auth_key_len != 0)
+    return UMS_BAD_ARGUMENT;
+  if (engine == NULL)
+    engine = ums_engine_choose(cfg->suite);
+  ums_status s = engine_fits(engine, suite);
+  if (s != UMS_OK)
+    return s;
+
+  uint8_t *at = (uint8_t *)c + round64(sizeof *c);
+  memset(c, 0, size);
+  c->size = size;
+  c->suite = suite;
+  c->direction = cfg->direction;
+  c->flags = cfg->flags;
+  c->restart_after = cfg->restart_after ? cfg->restart_after : 32;
+  c->n_keys = cfg->n_keys;
+  c->masters = (ums_master *)(void *)at;
+  for (size_t i = 0; i < c->n_keys; i++)
+    master_init(&c->masters[i], cfg, suite, &cfg->keys[i]);
+  ums_streams_init(&c->streams, at + c->n_keys * sizeof(ums_master), cfg->max_ssrc, cfg->rtp_window, rtcp_list(cfg));
+  const int plain_rtcp = (cfg->flags & UMS_LAB_UNENCRYPTED_SRTCP) != 0;
+  for (int rtcp = 0; rtcp < 2; rtcp++)
+    ums_layout_init(&c->layout[rtcp], suite, rtcp, cfg->keys[0].mki_len, plain_rtcp);
+  s = load_keys(c, engine);
+  if (s != UMS_OK) {
+    ums_wipe(c, size);
+    return s;
+  }
+  c->born = ums_fork_generation() + 1;
+  atomic_store_explicit(&c->state, UMS_SRTP_LIVE, memory_order_release);
+  return UMS_OK;
+}
+
+/* Everything behind the head holds keys or depends on them; the head keeps only what makes it answer BAD_ARGUMENT. */
+static void wipe_taken(ums_srtp *c) {
+  const ums_engine *e = atomic_load_explicit(&c->engine, memory_order_relaxed);
+  if (e != NULL)
+    drop_keys(c, e, 2u * c->n_keys);
+  atomic_store_explicit(&c->engine, NULL, memory_order_relaxed);
+  atomic_store_explicit(&c->streams.count, 0, memory_order_relaxed);
+  atomic_store_explicit(&c->state, UMS_SRTP_WIPED, memory_order_relaxed);
+  const size_t head = round64(sizeof *c);
+  ums_wipe((uint8_t *)c + head, c->size - head);
+}
+
+void ums_srtp_wipe(ums_srtp *c) {
+  const ums_status s = ums_srtp_usable(c);
+  const uintptr_t me = (uintptr_t)&s;
+  if (s == UMS_FORKED && c->size > 0) { /* whoever used it stayed in the parent, and so did the engine's state */
+    const size_t size = c->size;
+    ums_wipe(c, size);
+  }
+  if (s != UMS_OK)
+    return;
+  ums_status taken;
+  while ((taken = ums_srtp_take(c, me)) == UMS_BUSY)
+    sched_yield(); /* a burst is microseconds */
+  if (taken != UMS_OK)
+    return;
+  wipe_taken(c);
+  ums_srtp_release(c);
+}
+
+ums_status ums_srtp_set_engine(ums_srtp *c, const ums_engine *e) {
+  ums_status s = ums_srtp_usable(c);
+  if (s != UMS_OK)
+    return s;
+  if (e == NULL)
+    e = ums_engine_choose(c->suite->suite);
+  s = engine_fits(e, c->suite);
+  if (s != UMS_OK)
+    return s;
+  s = ums_srtp_take(c, (uintptr_t)&s);
+  if (s != UMS_OK)
+    return s;
+  const ums_engine *old = atomic_load_explicit(&c->engine, memory_order_relaxed);
+  if (old != e) {
+    drop_keys(c, old, 2u * c->n_keys);
+    s = load_keys(c, e);
+    if (s != UMS_OK && load_keys(c, old) != UMS_OK) {
+      atomic_store_explicit(&c->engine, NULL, memory_order_relaxed);
+      wipe_taken(c);
+    }
+  }
+  ums_srtp_release(c);
+  return s;
+}
+
+const ums_engine *ums_srtp_engine(const ums_srtp *c) {
+  return ums_srtp_usable(c) == UMS_OK ? atomic_load_explicit(&c->engine, memory_order_relaxed) : NULL;
+}
+
+void ums_srtp_forgive(ums_srtp *c, ums_status status) {
+  if (ums_counter_get(&c->refused[status]) > 0)
+    ums_counter_add(&c->refused[status], UINT64_MAX);
+}
+
+void ums_srtp_stats_get(const ums_srtp *c, ums_srtp_stats *out) {
+  memset(out, 0, sizeof *out);
+  if (ums_srtp_usable(c) != UMS_OK)
+    return;
+  const ums_counter *refused = c->refused;
+  const uint32_t notes = ums_srtp_notes(c);
+  *out = (ums_srtp_stats){
+      .packets = ums_counter_get(&c->packets),
+      .octets = ums_counter_get(&c->octets),
+      .rtcp_packets = ums_counter_get(&c->rtcp_packets),
+      .auth_fail = ums_counter_get(&refused[UMS_AUTH_FAIL]),
+      .replay = ums_counter_get(&refused[UMS_REPLAY]),
+      .too_old = ums_counter_get(&refused[UMS_TOO_OLD]),
+      .wrong_mki = ums_counter_get(&refused[UMS_WRONG_MKI]),
+      .bad_packet = ums_counter_get(&refused[UMS_BAD_PACKET]) + ums_counter_get(&refused[UMS_NO_ROOM]),
+      .ssrc_full = ums_counter_get(&refused[UMS_SSRC_FULL]),
+      .expired = ums_counter_get(&refused[UMS_KEY_EXPIRED]),
+      .held = ums_counter_get(&refused[UMS_HELD]),
+      .engine = ums_counter_get(&refused[UMS_ENGINE]),
+      .n_streams = ums_streams_count(&c->streams),
+      .soft = (notes & UMS_NOTE_SOFT) != 0,
+      .hard = (notes & UMS_NOTE_HARD) != 0,
+  };
+  for (size_t i = 0; i < c->n_keys; i++) {
+    const uint64_t used = ums_counter_get(&c->masters[i].used[UMS_RTP]);
+    if (used > out->key_packets)
+      out->key_packets = used;
+  }
+}
+
+size_t ums_srtp_streams(const ums_srtp *c, ums_stream_stats out[], size_t max) {
+  if (ums_srtp_usable(c) != UMS_OK)
+    return 0;
+  const size_t n = ums_streams_count(&c->streams);
+  for (size_t i = 0; i < n && i < max; i++) {
+    const ums_stream *s = ums_streams_at(&c->streams, (uint32_t)i);
+    const uint64_t next = ums_window_next(&s->window[UMS_RTP]);
+    const uint64_t highest = next ? next - 1 : 0;
+    out[i] = (ums_stream_stats){
+        .ssrc = s->ssrc,
+        .roc = (uint32_t)(highest >> 16),
+        .packets = ums_counter_get(&s->packets),
+        .octets = ums_counter_get(&s->octets),
+        .rtcp_packets = ums_counter_get(&s->rtcp_packets),
+        .highest_seq = (uint16_t)highest,
+        .held = atomic_load_explicit(&s->held, memory_order_relaxed) != 0,
+        .late_start = atomic_load_explicit(&s->late_start, memory_order_relaxed) != 0,
+    };
+  }
+  return n;
+}

@@ -1,0 +1,64 @@
+/*
+ * The geometry of SRTP and SRTCP packets (RFC 3711, 3.1, 3.4, 4.1, 4.2; RFC 7714, 8, 9): everything that differs
+ * between the four kinds of packet. Above this file there is one protect and one unprotect.
+ *
+ *   SRTP,  CM+HMAC   header | payload~        | [MKI] | tag            MAC: header, payload~, then the ROC
+ *   SRTCP, CM+HMAC   8      | rest~           | word | [MKI] | tag     MAC: 8, rest~, word (contiguous: no tail)
+ *   SRTP,  AEAD      header | payload~        | tag  | [MKI]           AAD: header
+ *   SRTCP, AEAD      8      | rest~           | tag  | word | [MKI]    AAD: 8, then the word
+ *
+ *   ~ encrypted    word: E flag and 31-bit SRTCP index    8: the first eight octets
+ *
+ * With E = 0 nothing is encrypted and `8` grows to the whole packet.
+ */
+#ifndef UMS_LAYOUT_H
+#define UMS_LAYOUT_H
+
+#include "core.h"
+
+#define UMS_E_FLAG 0x80000000u
+
+typedef struct ums_salt { /* session salt as the IV wants it: 16 octets, zeros behind, as two numbers */
+  uint64_t hi, lo;
+} ums_salt;
+
+typedef struct ums_layout { /* one kind of packet of one context; offsets count from the end of the plain packet */
+  uint8_t aead, rtcp;
+  uint8_t encrypts; /* 0: E = 0, or the NULL cipher under SRTCP */
+  uint8_t word_at, mki_at, tag_at;
+  uint8_t trailer; /* octets that protect adds */
+  uint8_t tag_len, mki_len;
+  uint8_t mac_word; /* octets of the word that the MAC takes from the packet itself */
+  uint8_t tail_len;
+} ums_layout;
+
+void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_t mki_len, int plain_rtcp);
+
+ums_salt ums_layout_salt(const uint8_t *salt, size_t len); /* 12 or 14 octets */
+
+/* Octets of an RTP header with CSRC list and extension (padding is payload), or 8 for RTCP; 0 when the first `len`
+ * octets do not hold such a header of version 2. */
+static inline uint32_t ums_layout_header(const uint8_t *data, uint32_t len, int rtcp) {
+  if (rtcp)
+    return len >= 8 && data[0] >> 6 == 2 ? 8 : 0;
+  if (len < 12 || data[0] >> 6 != 2)
+    return 0;
+  uint32_t header = 12 + 4 * (uint32_t)(data[0] & 0x0f);
+  if (data[0] & 0x10) {
+    if (len < header + 4)
+      return 0;
+    header += 4 + 4 * (uint32_t)ums_load16(data + header + 2);
+  }
+  return header <= len ? header : 0;
+}
+
+static inline uint32_t ums_layout_ssrc(const uint8_t *data, int rtcp) { return ums_load32(data + (rtcp ? 4 : 8)); }
+
+/*
+ * Ranges, IV and tail of one packet. `end`: length of the plain packet; `index`: 48 bits, or the 31-bit SRTCP index;
+ * `word`: E flag and index (RTCP only). data, key, flags and owner are the caller's.
+ */
+void ums_layout_job(const ums_layout *l, ums_job *job, uint32_t header, uint32_t end, ums_salt salt, uint32_t ssrc,
+                    uint64_t index, uint32_t word);
+
+#endif

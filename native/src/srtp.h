@@ -1,0 +1,115 @@
+/*
+ * Inside of SRTP contexts, and the three steps of a burst for those who run engines themselves (the relay):
+ *
+ *   ums_srtp_begin    layout, replay check, keys: builds jobs, spends sending indices, takes the contexts it touches
+ *   ums_srtp_submit   hands runs of jobs with one engine to that engine
+ *   ums_srtp_finish   commits what authenticated, gives every packet its status, releases the contexts
+ *
+ * A burst holds at most UMS_BURST jobs. `begin` stops early, too, when the next packet's fate depends on one that is
+ * still under way; so the outcome never depends on how packets are grouped.
+ */
+#ifndef UMS_SRTP_H
+#define UMS_SRTP_H
+
+#include "core.h"
+#include "layout.h"
+#include "stream.h"
+
+#define UMS_BURST 64
+
+typedef struct ums_master {    /* one master key: what was derived from it and how much it was used */
+  ums_key key[2];              /* UMS_RTP, UMS_RTCP, as the engine prepared them */
+  ums_session_keys session[2]; /* raw, so that another engine can load them */
+  ums_salt salt[2];
+  uint64_t limit[2], soft[2]; /* packets: lifetime, and where re-keying is asked for */
+  ums_counter used[2];        /* packets, all SSRCs together */
+  uint8_t mki[UMS_MAX_MKI];
+} ums_master;
+
+enum { UMS_SRTP_LIVE = 1, UMS_SRTP_WIPED = 2 };
+
+/* ums_srtp_notes: what has happened in a context so far. Bits are only ever added. */
+#define UMS_NOTE_SOFT 0x01
+#define UMS_NOTE_HARD 0x02
+#define UMS_NOTE_HELD 0x04
+#define UMS_NOTE_LATE_START 0x08
+
+struct ums_srtp {
+  atomic_uintptr_t user; /* the burst that is working here; 0: nobody */
+  atomic_uint state;
+  uint32_t born; /* fork generation + 1, so that memory the kernel zeroed for a child is told apart */
+  uint32_t flags, restart_after;
+  uint8_t direction, n_keys;
+  size_t size; /* octets, all parts */
+  const ums_suite_info *suite;
+  _Atomic(const ums_engine *) engine;
+  ums_layout layout[2];
+  ums_master *masters;
+  ums_streams streams;
+  ums_counter packets, octets, rtcp_packets;
+  ums_counter refused[UMS_SYSTEM + 1]; /* by status */
+  atomic_uint notes;
+};
+
+typedef struct ums_item { /* a packet under way */
+  ums_job job;
+  ums_srtp *ctx;
+  ums_packet *packet;
+  ums_stream *stream; /* NULL: not bound yet */
+  ums_master *master;
+  const ums_engine *engine;
+  uint64_t index;
+  uint32_t ssrc, len_after;
+} ums_item;
+
+typedef struct ums_burst {
+  size_t n;
+  size_t unbound; /* items without a stream */
+  uint8_t direction;
+  ums_job *job[UMS_BURST];
+  ums_item item[UMS_BURST];
+} ums_burst;
+
+/* Takes packets from the front and returns how many, at least 1 when n > 0. Those that it refuses have their status. */
+size_t ums_srtp_begin(ums_burst *b, int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n);
+void ums_srtp_submit(ums_burst *b);
+size_t ums_srtp_finish(ums_burst *b); /* returns how many succeeded */
+
+static inline uint32_t ums_srtp_notes(const ums_srtp *c) {
+  return atomic_load_explicit(&c->notes, memory_order_relaxed);
+}
+/* Whether the SSRC has a stream here. The context's user asks. */
+static inline int ums_srtp_knows(const ums_srtp *c, uint32_t ssrc) {
+  return ums_streams_find(&c->streams, ssrc) != NULL;
+}
+/* Takes a counted refusal back: the packet turned out to belong to another context. The context's user asks. */
+void ums_srtp_forgive(ums_srtp *c, ums_status status);
+
+/* UMS_OK when the context may work in this process, whoever uses it. */
+static inline ums_status ums_srtp_usable(const ums_srtp *c) {
+  const uint32_t forks = ums_fork_generation();
+  if (c == NULL)
+    return UMS_BAD_ARGUMENT;
+  if (c->born != forks + 1)
+    return c->born != 0 || forks != 0 ? UMS_FORKED : UMS_BAD_ARGUMENT;
+  return atomic_load_explicit(&c->state, memory_order_relaxed) == UMS_SRTP_LIVE ? UMS_OK : UMS_BAD_ARGUMENT;
+}
+
+/* One user at a time: UMS_BUSY when it is somebody else. `me`: an address of the caller's own. */
+static inline ums_status ums_srtp_take(ums_srtp *c, uintptr_t me) {
+  uintptr_t nobody = 0;
+  if (!atomic_compare_exchange_strong_explicit(&c->user, &nobody, me, memory_order_acquire, memory_order_relaxed))
+    return UMS_BUSY;
+  if (atomic_load_explicit(&c->state, memory_order_relaxed) == UMS_SRTP_LIVE)
+    return UMS_OK;
+  atomic_store_explicit(&c->user, 0, memory_order_release);
+  return UMS_BAD_ARGUMENT;
+}
+
+static inline void ums_srtp_release(ums_srtp *c) { atomic_store_explicit(&c->user, 0, memory_order_release); }
+
+static inline void ums_srtp_note(ums_srtp *c, uint32_t bit) {
+  atomic_store_explicit(&c->notes, ums_srtp_notes(c) | bit, memory_order_relaxed);
+}
+
+#endif
