@@ -194,7 +194,7 @@ class SrtpContext:
         return unprotect_burst(_rows(self, packets, rtcp))
 
     def set_engine(self, name: str | None) -> None:
-        """Moves the keys to another engine; ROC, replay lists and indices stay. Raises NativeError, changing nothing."""
+        """Moves the keys to another engine; ROC, replay lists and indices stay. A NativeError changes nothing."""
         with self._memory.use() as ctx:
             status = lib.ums_srtp_set_engine(ctx, _engine(name))
         if status != Status.OK:

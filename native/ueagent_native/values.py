@@ -1,4 +1,4 @@
-"""Values that cross between Python and the C core. `include/ums.h` explains each; `tests/test_tables_agree.py` compares."""
+"""Values that cross between Python and the C core: see `include/ums.h`. `tests/test_tables_agree.py` compares."""
 
 from __future__ import annotations
 
