@@ -60,7 +60,7 @@ class BuildPy(build_py):
 setup(
     packages=packages(),
     package_dir=PACKAGE_DIRS,
-    package_data={"ueagent": ["py.typed"], "ueagent.lab": ["*.wav"], "ueagent_native": ["py.typed"]},
+    package_data={"ueagent": ["py.typed"], "ueagent.lab": ["*.wav"], "ueagent_native": ["py.typed", "*.pyi"]},
     cffi_modules=["native/build_native.py:ffi"],
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
