@@ -179,7 +179,7 @@ typedef struct ums_srtp ums_srtp; /* opaque; one direction, one set of master ke
 #define UMS_RECEIVE 1
 
 #define UMS_LAB_UNENCRYPTED_SRTCP 0x01 /* E = 0 is sent and accepted; never set outside the lab */
-#define UMS_LAB_SESSION_KEYS 0x02 /* AEAD only: the keys are session keys already, as in the vectors of RFC 7714 */
+#define UMS_LAB_SESSION_KEYS 0x02 /* RFC vectors: key and salt are session keys already; the MAC key is all zero */
 
 typedef struct ums_master_key {
   const uint8_t *key, *salt; /* lengths are the suite's */

@@ -71,6 +71,7 @@ static void given_session_keys(const ums_suite_info *suite, const ums_master_key
   memset(out, 0, 2 * sizeof out[0]);
   for (int i = 0; i < 2; i++) {
     out[i].cipher_key_len = suite->key_len;
+    out[i].auth_key_len = suite->auth_key_len;
     out[i].salt_len = suite->salt_len;
     memcpy(out[i].cipher_key, k->key, suite->key_len);
     memcpy(out[i].salt, k->salt, suite->salt_len);
@@ -108,8 +109,6 @@ ums_status ums_srtp_init(ums_srtp *c, size_t len, const ums_srtp_config *cfg, co
   if (len < size)
     return UMS_NO_ROOM;
   const ums_suite_info *suite = ums_suite_find(cfg->suite);
-  if ((cfg->flags & UMS_LAB_SESSION_KEYS) && suite->auth_key_len != 0)
-    return UMS_BAD_ARGUMENT;
   if (engine == NULL)
     engine = ums_engine_choose(cfg->suite);
   ums_status s = engine_fits(engine, suite);

@@ -68,4 +68,4 @@ class SrtpConfig:
     soft_limit: int = 0
     restart_after: int = 0
     lab_unencrypted_srtcp: bool = False
-    lab_session_keys: bool = False  # AEAD only: the keys are session keys already, as in RFC 7714's vectors
+    lab_session_keys: bool = False  # RFC vectors: key and salt are session keys already
