@@ -365,6 +365,25 @@ def test_unknown_parameter_with_a_dash_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rest", "lifetime", "mki", "params"),
+    [
+        ("|2^31", 1 << 31, None, ()),
+        ("|2^48 UNENCRYPTED_SRTCP", 1 << 48, None, (SessionParam("UNENCRYPTED_SRTCP"),)),
+        ("|2^20|1:4 FEC_ORDER=FEC_SRTP", 1 << 20, Mki(1, 4), (SessionParam("FEC_ORDER", "FEC_SRTP"),)),
+        ("|2^48|1:4", 1 << 48, Mki(1, 4), ()),
+        ("|1:1", None, Mki(1, 1), ()),
+    ],
+)
+def test_shapes_seen_in_the_field_read_and_write_back(
+    rest: str, lifetime: int | None, mki: Mki | None, params: tuple[SessionParam, ...]
+) -> None:
+    """FIELD-6, FIELD-10, FIELD-16."""
+    value = crypto(f"1 {SUITE} inline:{KEY}{rest}")
+    assert (value.keys[0].lifetime, value.keys[0].mki, value.session_params) == (lifetime, mki, params)
+    assert build_crypto(value) == f"a=crypto:1 {SUITE} inline:{KEY}{rest}".encode()
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "AES_CM_256_HMAC_SHA1_80",
