@@ -36,7 +36,8 @@ def test_gstreamer_reads_and_writes_what_libsrtp_writes_and_reads(suite: str) ->
     key_salt = os.urandom(KEY_SALT[suite])
     packets = [rtp(number, os.urandom(FRAME), ssrc=SSRC) for number in range(5)]
     report = sender_report(SSRC, 5)
-    with MediaPair() as here, GstReceiver(suite, key_salt) as receiver:
+    with MediaPair() as here, GstReceiver() as receiver:
+        receiver.expect(suite, key_salt)
         outbound = libsrtp(suite, key_salt, sending=True)
         for packet in packets:
             here.rtp.sendto(outbound.protect(packet), (LOOPBACK, receiver.rtp_port))

@@ -2,12 +2,13 @@
 
 Not imported by the tests. It speaks JSON lines. The first line on stdin says what to be:
 
-    {"role": "receive", "cipher", "auth", "rtcp_cipher", "rtcp_auth", "key": hex, "mki": hex or null}
-    {"role": "send", ... the same ..., "rtp_to": [host, port], "rtcp_to": [host, port]}
+    {"role": "receive"}
+    {"role": "send", KEYS, "rtp_to": [host, port], "rtcp_to": [host, port]}
 
-A receiver answers {"rtp_port", "rtcp_port"} and then one {"kind": "rtp" or "rtcp", "packet": hex} for each packet it
-has decrypted. A sender answers {"ready": true} and takes such lines on stdin. The key is key and salt, concatenated.
-End of stdin ends it.
+where KEYS stands for "cipher", "auth", "rtcp_cipher", "rtcp_auth", "key": hex of key and salt, "mki": hex or null.
+A receiver answers {"rtp_port", "rtcp_port"}, takes a line {KEYS}, answers {"keyed": true}, and then writes
+{"kind": "rtp" or "rtcp", "packet": hex} for each packet it has decrypted. A sender answers {"ready": true} and takes
+such lines on stdin. End of stdin ends it.
 """
 
 import json
@@ -43,7 +44,7 @@ def key_caps(order):
     return Gst.Caps.from_string(text)
 
 
-def receive(order):
+def receive(_order):
     pipeline = Gst.parse_launch(
         "srtpdec name=dec "
         "udpsrc name=rtp address=127.0.0.1 port=0 caps=application/x-srtp ! dec.rtp_sink "
@@ -51,7 +52,12 @@ def receive(order):
         "dec.rtp_src ! fakesink name=rtp_out signal-handoffs=true sync=false async=false "
         "dec.rtcp_src ! fakesink name=rtcp_out signal-handoffs=true sync=false async=false"
     )
-    pipeline.get_by_name("dec").connect("request-key", lambda _element, _ssrc: key_caps(order))
+    keys = {}
+    pipeline.get_by_name("dec").connect("request-key", lambda _element, _ssrc: key_caps(keys))
+
+    def take_keys(line):
+        keys.update(json.loads(line))
+        say(keyed=True)
 
     def deliver(_element, buffer, _pad, kind):
         say(kind=kind, packet=buffer.extract_dup(0, buffer.get_size()).hex())
@@ -60,7 +66,7 @@ def receive(order):
         pipeline.get_by_name(f"{kind}_out").connect("handoff", deliver, kind)
     play(pipeline)
     say(**{f"{kind}_port": pipeline.get_by_name(kind).get_property("port") for kind in KINDS})
-    return pipeline, None
+    return pipeline, take_keys
 
 
 def send(order):
@@ -104,7 +110,7 @@ def main():
     Gst.init(None)
     order = json.loads(sys.stdin.readline())
     loop = GLib.MainLoop()
-    pipeline, push = {"receive": receive, "send": send}[order["role"]](order)
+    pipeline, obey = {"receive": receive, "send": send}[order["role"]](order)
 
     def failed(_bus, message):
         say(error=message.parse_error()[0].message)
@@ -116,8 +122,7 @@ def main():
 
     def read_orders():
         for line in sys.stdin:
-            if push is not None:
-                push(line)
+            obey(line)
         GLib.idle_add(loop.quit)
 
     threading.Thread(target=read_orders, daemon=True).start()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import pytest
 
@@ -102,6 +103,11 @@ class Program:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        """To wait on with select; read it through the methods."""
+        return self._stdout
 
     def __enter__(self) -> Program:
         return self
@@ -253,24 +259,24 @@ GST_SUITES = {
 }
 
 
+def _gst_keys(suite: str, key_salt: bytes, mki: bytes | None) -> dict[str, object]:
+    cipher, auth, rtcp_cipher, rtcp_auth = GST_SUITES[suite]
+    return {
+        "cipher": cipher,
+        "auth": auth,
+        "rtcp_cipher": rtcp_cipher,
+        "rtcp_auth": rtcp_auth,
+        "key": key_salt.hex(),
+        "mki": mki.hex() if mki is not None else None,
+    }
+
+
 class GstPeer:
     """One direction of a GStreamer SRTP endpoint (gst_peer.py)."""
 
-    def __init__(self, role: str, suite: str, key_salt: bytes, mki: bytes | None, **more: object) -> None:
-        cipher, auth, rtcp_cipher, rtcp_auth = GST_SUITES[suite]
+    def __init__(self, order: dict[str, object]) -> None:
         self.program = Program([SYSTEM_PYTHON, str(GST_PEER)])
-        self._tell(
-            {
-                "role": role,
-                "cipher": cipher,
-                "auth": auth,
-                "rtcp_cipher": rtcp_cipher,
-                "rtcp_auth": rtcp_auth,
-                "key": key_salt.hex(),
-                "mki": mki.hex() if mki is not None else None,
-                **more,
-            }
-        )
+        self._tell(order)
         self._started = self._hear()
 
     def _tell(self, message: dict[str, object]) -> None:
@@ -296,9 +302,13 @@ class GstPeer:
 class GstReceiver(GstPeer):
     """`srtpdec` behind two UDP sockets: what it decrypts comes back octet by octet."""
 
-    def __init__(self, suite: str, key_salt: bytes, mki: bytes | None = None) -> None:
-        super().__init__("receive", suite, key_salt, mki)
+    def __init__(self) -> None:
+        super().__init__({"role": "receive"})
         self.rtp_port, self.rtcp_port = int(str(self._started["rtp_port"])), int(str(self._started["rtcp_port"]))
+
+    def expect(self, suite: str, key_salt: bytes, mki: bytes | None = None) -> None:
+        self._tell(_gst_keys(suite, key_salt, mki))
+        assert self._hear() == {"keyed": True}
 
     def packet(self, timeout: float = PATIENCE) -> tuple[str, bytes]:
         """("rtp" or "rtcp", the decrypted packet)."""
@@ -312,7 +322,8 @@ class GstSender(GstPeer):
     def __init__(
         self, suite: str, key_salt: bytes, rtp_to: tuple[str, int], rtcp_to: tuple[str, int], mki: bytes | None = None
     ) -> None:
-        super().__init__("send", suite, key_salt, mki, rtp_to=rtp_to, rtcp_to=rtcp_to)
+        keys = _gst_keys(suite, key_salt, mki)
+        super().__init__({"role": "send", **keys, "rtp_to": rtp_to, "rtcp_to": rtcp_to})
 
     def send(self, kind: str, packet: bytes) -> None:
         self._tell({"kind": kind, "packet": packet.hex()})
