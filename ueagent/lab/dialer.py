@@ -1,0 +1,126 @@
+"""The demo softphone: a dialer behind an agent, as docs/dialer.md describes one, with G.711 for a voice.
+
+It knows the agent through `ueagent.client` only and hands it plain SDP; the network is whatever takes its messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ueagent.client import AgentClient, sdp_octets
+from ueagent.errors import AuthenticationFailed, NegotiationFailed
+from ueagent.ipc import api
+from ueagent.lab.phone import Phone
+from ueagent.lab.registrar import RegisterRequest, RegisterResponse
+
+_ROUNDS: Final = 6  # REGISTER requests until we believe that it leads nowhere
+
+
+class Network(Protocol):
+    """What the dialer's SIP stack would reach. Descriptions are octets of SDP."""
+
+    def register(self, request: RegisterRequest) -> RegisterResponse: ...
+
+    async def invite(self, binding: str, offer: bytes) -> bytes:
+        """The answer. NegotiationFailed carries the SIP status of a refusal."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """How a registration went: statuses in order, and the mechanisms usable in e2ae mode."""
+
+    statuses: tuple[int, ...]
+    mechanisms: tuple[api.MechanismName, ...]
+
+
+class Dialer:
+    """One softphone with one call at a time."""
+
+    def __init__(
+        self, agent: AgentClient, phone: Phone, binding: str, signalling: api.SignallingName = "access"
+    ) -> None:
+        self.agent = agent
+        self.phone = phone
+        self.binding = binding
+        self.signalling: api.SignallingName = signalling
+        self.session: str | None = None
+
+    async def register(self, network: Network) -> Registered:
+        """REGISTER until the network is content. AuthenticationFailed when it is not."""
+        headers = await self.agent.registration_offer(binding=self.binding)
+        statuses: list[int] = []
+        for _ in range(_ROUNDS):
+            response = network.register(self._request(headers))
+            statuses.append(response.status)
+            update = await self.agent.registration_update(
+                binding=self.binding,
+                status=response.status,
+                security_server=list(response.security_server),
+                unsupported=list(response.unsupported),
+            )
+            if update.next == "done":
+                return Registered(tuple(statuses), tuple(update.mechanisms))
+            if update.next == "give_up":
+                break
+            headers = update.headers
+        raise AuthenticationFailed("not_registered", f"the network answered {', '.join(map(str, statuses))}")
+
+    async def call(self, network: Network) -> api.SessionSdp:
+        """Plain offer to the agent, its offer to the network, the answer back; then the phone may play.
+
+        A refusal goes to the agent, which may have another offer. NegotiationFailed when it has none.
+        """
+        offer = await self.agent.create_offer(
+            sdp=self.phone.offer(), signalling=self.signalling, binding=self.binding, session=self.session
+        )
+        self.session = offer.session
+        answer = await self._invite(network, sdp_octets(offer))
+        reply = await self.agent.accept_answer(session=offer.session, sdp=answer, final=True)
+        self.phone.connect(sdp_octets(reply))
+        return reply
+
+    async def _invite(self, network: Network, offer: bytes) -> bytes:
+        while True:
+            try:
+                return await network.invite(self.binding, offer)
+            except NegotiationFailed as refusal:
+                assert self.session is not None, "the offer came from a session"
+                status = refusal.sip_status_hint or 488
+                again = await self.agent.offer_failed(session=self.session, status=status)
+                if not again.retry:
+                    raise
+                offer = sdp_octets(again)
+
+    async def take(self, offer: bytes) -> bytes:
+        """The network's offer in, our answer out; then the phone may play."""
+        plain = await self.agent.accept_offer(
+            sdp=offer, signalling=self.signalling, binding=self.binding, session=self.session
+        )
+        self.session = plain.session
+        answer = await self.agent.create_answer(session=plain.session, sdp=self.phone.answer(sdp_octets(plain)))
+        return sdp_octets(answer)
+
+    async def status(self) -> api.SessionState:
+        assert self.session is not None, "a call comes first"
+        return await self.agent.session_status(session=self.session)
+
+    async def hang_up(self) -> None:
+        session, self.session = self.session, None
+        if session is not None:
+            await self.agent.release(session=session)
+        self.phone.close()
+
+    def _request(self, headers: Sequence[api.HeaderValue]) -> RegisterRequest:
+        def named(name: str) -> tuple[str, ...]:
+            return tuple(header.value for header in headers if header.name.lower() == name)
+
+        return RegisterRequest(
+            self.binding,
+            security_client=named("security-client"),
+            security_verify=named("security-verify"),
+            require=named("require"),
+            proxy_require=named("proxy-require"),
+        )

@@ -1,0 +1,212 @@
+"""The lab edge: registrar, ALG and gateway put together, one per access network (EDGE-1 to EDGE-10, EDGE-17, EDGE-18).
+
+    UE -> offer_from_ue -> core      core -> offer_to_ue -> UE        core: another edge's call, or a plain RTP phone
+    UE <- answer_to_ue  <- core      core <- answer_from_ue <- UE
+
+Descriptions are octets of SDP; the SIP around them is the caller's.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ueagent.errors import UsageError
+from ueagent.lab.agw import Gateway, Stream
+from ueagent.lab.alg import AlgConfig, AlgDialog, Handling, StreamOrder, rtp_lines
+from ueagent.lab.capture import Side, Tap
+from ueagent.lab.faults import Fault, Indication, Mode
+from ueagent.lab.registrar import OWN_LIST, RegisterRequest, RegisterResponse, Registrar
+from ueagent.lab.sockets import LOOPBACK
+from ueagent.lab.srtp_set import PROFILES
+from ueagent.model.media import Endpoint
+from ueagent.wire.sdp import Sdp, build_sdp, parse_sdp
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """Everything the lab can switch. `now` gives seconds since 1970, `rng` draws keys."""
+
+    mode: Mode = Mode.MEDIASEC
+    fault: Fault = Fault.NO_FAULT
+    indication: Indication = Indication.ABSENT
+    refuse_plain: bool = False
+    suites: tuple[str, ...] = tuple(PROFILES)
+    own_list: tuple[str, ...] = OWN_LIST
+    address: str = LOOPBACK
+    rng: Callable[[int], bytes] = secrets.token_bytes
+    now: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        unknown = [suite for suite in self.suites if suite not in PROFILES]
+        if unknown or not self.suites:
+            allowed = ", ".join(PROFILES)
+            raise UsageError("unknown_suite", f"pylibsrtp has no {', '.join(unknown) or 'empty list'}: {allowed}")
+
+
+@dataclass(slots=True)
+class Call:
+    """One UE's side of a call. `streams` by number of the m-line."""
+
+    id: str
+    binding: str
+    dialog: AlgDialog
+    streams: dict[int, Stream] = field(default_factory=dict)
+    remotes: dict[tuple[int, Side], Endpoint | None] = field(default_factory=dict)  # signalled, not yet in force
+
+
+class Edge:
+    """Opens sockets as calls need them; `close` ends everything."""
+
+    def __init__(self, config: EdgeConfig | None = None) -> None:
+        self.config = config or EdgeConfig()
+        self.tap = Tap()
+        self.registrar = Registrar(self.config.mode, self.config.own_list)
+        self._gateway = Gateway(self.tap, self.config.now, self.config.address)
+        self._calls: dict[str, Call] = {}
+
+    def register(self, request: RegisterRequest) -> RegisterResponse:
+        return self.registrar.register(request)
+
+    # ------------------------------------------------------------------------------------------------- calls --
+
+    async def offer_from_ue(self, binding: str, offer: bytes, *, call: str | None = None) -> tuple[str, bytes]:
+        """(call, offer for the core). With `call` it is a re-offer. NegotiationFailed carries the SIP status."""
+        return await self._offered(binding, call, offer, Side.ACCESS)
+
+    async def offer_to_ue(
+        self, binding: str, offer: bytes, *, call: str | None = None, rekey: bool = False
+    ) -> tuple[str, bytes]:
+        """(call, offer for the UE). With `call` it is a re-offer, with `rekey` one with new keys."""
+        return await self._offered(binding, call, offer, Side.CORE, rekey=rekey)
+
+    def answer_to_ue(self, call: str, answer: bytes) -> bytes:
+        """The core's answer for the UE; media may flow from here on."""
+        here = self._call(call)
+        sdp = parse_sdp(answer)
+        written = here.dialog.answer_to_ue(sdp, _endpoints(here, Side.ACCESS))
+        here.remotes |= _remotes(sdp, Side.CORE)
+        self._perform(here)
+        return build_sdp(written)
+
+    def answer_from_ue(self, call: str, answer: bytes) -> bytes:
+        """The UE's answer for the core; media may flow from here on."""
+        here = self._call(call)
+        sdp = parse_sdp(answer)
+        written = here.dialog.answer_from_ue(sdp, _endpoints(here, Side.CORE))
+        here.remotes |= _remotes(sdp, Side.ACCESS)
+        self._perform(here)
+        return build_sdp(written)
+
+    def offer_refused(self, call: str) -> None:
+        """The offer in progress came to nothing: a new call ends, an old one goes on as it was (SDES-16)."""
+        here = self._call(call)
+        here.dialog.roll_back()
+        here.remotes.clear()
+        if not here.dialog.handlings():
+            self.release(call)
+
+    def release(self, call: str) -> None:
+        """The call has ended. Idempotent."""
+        here = self._calls.pop(call, None)
+        for stream in here.streams.values() if here else ():
+            self._gateway.close_stream(stream.id)
+
+    def handlings(self, call: str) -> tuple[Handling, ...]:
+        """What the edge does with each media line."""
+        return self._call(call).dialog.handlings()
+
+    def counters(self, call: str) -> Counter[str]:
+        """Packets of all streams of a call, by what became of them."""
+        total: Counter[str] = Counter()
+        for stream in self._call(call).streams.values():
+            total += stream.counters
+            total += stream.srtp.counters if stream.srtp else Counter()
+        return total
+
+    def calls(self) -> tuple[str, ...]:
+        return tuple(self._calls)
+
+    def close(self) -> None:
+        self._calls.clear()
+        self._gateway.close()
+
+    # --------------------------------------------------------------------------------------------------- inside --
+
+    async def _offered(
+        self, binding: str, call: str | None, offer: bytes, side: Side, *, rekey: bool = False
+    ) -> tuple[str, bytes]:
+        sdp = parse_sdp(offer)
+        here = self._new_call(binding) if call is None else self._call(call)
+        try:
+            await self._open_streams(here, sdp)
+            if side is Side.ACCESS:
+                written = here.dialog.offer_from_ue(sdp, _endpoints(here, Side.CORE))
+            else:
+                written = here.dialog.offer_to_ue(sdp, _endpoints(here, Side.ACCESS), rekey=rekey)
+        except BaseException:
+            if call is None:
+                self.release(here.id)
+            raise
+        here.remotes |= _remotes(sdp, side)
+        return here.id, build_sdp(written)
+
+    def _new_call(self, binding: str) -> Call:
+        config = self.config
+        dialog = AlgDialog(
+            AlgConfig(
+                agreed=self.registrar.agreed(binding),
+                aware=config.mode is not Mode.NONE,
+                lying=config.mode is Mode.LYING,
+                refuse_plain=config.refuse_plain,
+                indication=config.indication,
+                fault=config.fault,
+                suites=config.suites,
+            ),
+            config.rng,
+        )
+        here = Call(secrets.token_hex(4), binding, dialog)
+        self._calls[here.id] = here
+        return here
+
+    def _call(self, call: str) -> Call:
+        found = self._calls.get(call)
+        if found is None:
+            raise UsageError("no_such_call", "the edge has no such call", field="call")
+        return found
+
+    async def _open_streams(self, here: Call, sdp: Sdp) -> None:
+        for line in rtp_lines(sdp):
+            if line not in here.streams:
+                here.streams[line] = await self._gateway.open_stream()
+
+    def _perform(self, here: Call) -> None:
+        for (line, side), remote in here.remotes.items():
+            if line in here.streams:
+                here.streams[line].set_remote(side, remote)
+        here.remotes.clear()
+        for line, order in enumerate(here.dialog.commit()):
+            if line in here.streams:
+                self._order(here, line, order)
+
+    def _order(self, here: Call, line: int, order: StreamOrder) -> None:
+        stream = here.streams[line]
+        if order.handling is Handling.UNTOUCHED:
+            self._gateway.close_stream(here.streams.pop(line).id)
+        elif order.handling is not Handling.E2AE:
+            self._gateway.pass_through(stream.id)
+        elif order.rx is not None or order.tx is not None:
+            reset = self.config.fault is Fault.ROC_RESET
+            self._gateway.set_keys(stream.id, order.rx, order.tx, reset_roc=reset)
+
+
+def _remotes(sdp: Sdp, side: Side) -> dict[tuple[int, Side], Endpoint | None]:
+    """Where packets go on that side; None while a line is on hold in the old way (c=0.0.0.0)."""
+    return {(at, side): None if sdp.media[at].legacy_hold else sdp.media[at].endpoint for at in rtp_lines(sdp)}
+
+
+def _endpoints(here: Call, side: Side) -> dict[int, Endpoint]:
+    return {at: stream.access if side is Side.ACCESS else stream.core for at, stream in here.streams.items()}
