@@ -70,7 +70,7 @@ def test_anything_else_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_twenty_four_bits_are_refused_with_what_is_allowed(tmp_path: Path) -> None:
     make_wav(tmp_path / "a.wav", array("B", bytes(300)), width=3)
-    with pytest.raises(UsageError, match="a.wav has 24 bit, 1 channels, 8000 Hz; playable are 8 or 16 bit"):
+    with pytest.raises(UsageError, match=r"a\.wav has 24 bit, 1 channels, 8000 Hz; playable are 8 or 16 bit"):
         read_wav(tmp_path / "a.wav", 10)
 
 

@@ -3,7 +3,7 @@
     UE offers:    offer_from_ue -> core ... core -> answer_to_ue
     core offers:  offer_to_ue   -> UE   ... UE   -> answer_from_ue      then commit() says what the gateway shall do
 
-One `AlgDialog` is one UE's side of one call; two of them back to back join two UEs, each with its own access protection.
+One `AlgDialog` is one UE's side of one call; two back to back join two UEs, each with its own access protection.
 Pure: endpoints of the gateway come in by number of the m-line, descriptions go out. A failed call raises and leaves the
 dialog as it was; so does `roll_back` after an offer that was refused.
 """
@@ -16,14 +16,15 @@ from enum import StrEnum
 from typing import Final
 
 from ueagent.errors import NegotiationFailed
-from ueagent.lab.alg_lines import Rng, answer_line, draft_answer, fresh_line, indicated, key_of, selectable
+from ueagent.lab.alg_lines import Rng, answer_line, draft_answer, fresh_line, key_of, selectable
 from ueagent.lab.faults import Fault, Indication
 from ueagent.lab.srtp_set import PROFILES, ParameterSet
 from ueagent.model.media import Endpoint, transport_named
 from ueagent.wire.sdp import MediaSection, Sdp
-from ueagent.wire.sdp_attributes import SdesCrypto, build_crypto, read_3ge2ae, read_crypto
+from ueagent.wire.sdp_attributes import SdesCrypto, build_3ge2ae, build_crypto, read_3ge2ae, read_crypto
 
 _SECURE: Final = {"RTP/AVP": "RTP/SAVP", "RTP/AVPF": "RTP/SAVPF"}
+_INDICATIONS: Final = {Indication.APPLIED: build_3ge2ae("applied"), Indication.REQUESTED: build_3ge2ae("requested")}
 
 
 class Handling(StrEnum):
@@ -37,7 +38,7 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlgConfig:
-    """`agreed`: both sides announced SDES. `aware`: the edge knows 3ge2ae at all. `lying`: it announced and does not do."""
+    """`agreed`: both sides announced SDES. `aware`: the edge knows 3ge2ae. `lying`: it announced and does not do."""
 
     agreed: bool = False
     aware: bool = True
@@ -135,7 +136,7 @@ class AlgDialog:
         draft = draft_answer(fault, line.ue_proto, own, line.ue, line.offered, self._rng)
         if not draft.secured:
             return replace(line, handling=Handling.PLAIN), _bare(section, draft.proto)
-        indication = b"" if self.config.indication is Indication.ABSENT else indicated(self.config.indication)
+        indication = _INDICATIONS.get(self.config.indication)
         written = self._written(draft.lines, indication)
         return replace(line, own=draft.lines[0] if draft.lines else own), _bare(section, draft.proto).with_attributes(
             written
@@ -177,7 +178,7 @@ class AlgDialog:
         if line.handling is not Handling.E2AE:
             return section if leaked or line.handling is Handling.UNTOUCHED else section.without_attributes("3ge2ae")
         lines = () if self.config.fault is Fault.MISSING_CRYPTO else line.offered
-        return _bare(section, line.ue_proto).with_attributes(self._written(lines, indicated(Indication.APPLIED)))
+        return _bare(section, line.ue_proto).with_attributes(self._written(lines, build_3ge2ae("applied")))
 
     def _answered_by_ue(self, line: _Line, section: MediaSection) -> tuple[_Line, MediaSection]:
         if section.port == 0:
@@ -221,7 +222,7 @@ class AlgDialog:
     def _before(self, at: int) -> _Line | None:
         return self._lines[at] if at < len(self._lines) else None
 
-    def _written(self, lines: Sequence[SdesCrypto], indication: bytes) -> list[bytes]:
+    def _written(self, lines: Sequence[SdesCrypto], indication: bytes | None) -> list[bytes]:
         padding = self.config.fault is not Fault.UNPADDED_KEYS
         return [*([indication] if indication else []), *(build_crypto(line, padding=padding) for line in lines)]
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ueagent.errors import NegotiationFailed
-from ueagent.lab.faults import Fault, Indication
+from ueagent.lab.faults import Fault
 from ueagent.lab.srtp_set import PROFILES, ParameterSet
 from ueagent.model.keys import Secret
 from ueagent.model.media import transport_named
 from ueagent.model.suites import SUITES
-from ueagent.wire.sdp_attributes import SdesCrypto, SdesKey
+from ueagent.wire.sdp_attributes import SdesCrypto, SdesKey, SessionParam
 
 Rng = Callable[[int], bytes]
+
+_NAMED: Final = 8  # refused suites in an error
+# Parameters that leave the packets as libsrtp makes them (RFC 4568, 6.3).
+_HARMLESS: Final = (SessionParam("FEC_ORDER", "FEC_SRTP"), SessionParam("KDR", 0))
 
 
 def selectable(offered: Sequence[SdesCrypto], suites: Sequence[str]) -> SdesCrypto:
@@ -23,7 +27,8 @@ def selectable(offered: Sequence[SdesCrypto], suites: Sequence[str]) -> SdesCryp
     NegotiationFailed names the suites that were refused.
     """
     for line in offered:
-        if line.suite in suites and line.suite in PROFILES and len(line.keys) == 1 and line.keys[0].mki is None:
+        params = [param for param in line.session_params if param.name != "WSH" and param not in _HARMLESS]
+        if line.suite in suites and len(line.keys) == 1 and line.keys[0].mki is None and not params:
             return line
     refused = ", ".join(dict.fromkeys(line.suite for line in offered[:_NAMED]))
     raise NegotiationFailed(
@@ -40,17 +45,13 @@ def key_of(line: SdesCrypto) -> ParameterSet:
 
 def fresh_line(tag: int, suite: str, rng: Rng) -> SdesCrypto:
     """A line with a new master key and salt."""
-    key = SdesKey(Secret(rng(SUITES[suite].key_salt_length)), lifetime=None, mki=None)
-    return SdesCrypto(tag=tag, tag_text=str(tag), suite=suite, keys=(key,), session_params=())
+    key = SdesKey(Secret(rng(SUITES[suite].key_salt_length)))
+    return SdesCrypto(tag=tag, tag_text=str(tag), suite=suite, keys=(key,))
 
 
 def answer_line(ue: SdesCrypto, rng: Rng) -> SdesCrypto:
     """The right answer to a line: its tag, suite and session parameters, our key (SDES-7)."""
     return replace(fresh_line(ue.tag, ue.suite, rng), tag_text=ue.tag_text, session_params=ue.session_params)
-
-
-def indicated(indication: Indication) -> bytes:
-    return b"a=3ge2ae:" + indication.value.encode("ascii")
 
 
 # ----------------------------------------------------------------------------------------------- answers and faults --

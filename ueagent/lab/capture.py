@@ -1,4 +1,4 @@
-"""What crossed the wires: a bounded tap, and pcap files of it (draft-ietf-opsawg-pcap; LINKTYPE_RAW, IP and UDP headers)."""
+"""What crossed the wires: a bounded tap, and pcap files of it (draft-ietf-opsawg-pcap; raw IP with UDP)."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _ip_packet(datagram: Datagram) -> bytes:
 def _checksum(data: bytes) -> int:
     """RFC 1071."""
     data += bytes(len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -1,4 +1,4 @@
-"""G.711 companding: 16-bit samples to octets and back by look-up (ITU-T G.711, Tables 1a to 2b; RTP: RFC 3551, 4.5.14)."""
+"""G.711 companding: 16-bit samples to octets and back by look-up (ITU-T G.711, tables 1a to 2b; RFC 3551, 4.5.14)."""
 
 from __future__ import annotations
 

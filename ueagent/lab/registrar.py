@@ -13,9 +13,9 @@ from ueagent.errors import MalformedMessage
 from ueagent.lab.faults import Mode
 from ueagent.wire.sip_security import SecMechanism, parse_security
 
-SDES_TOKEN: Final = "sdes-srtp"
+SDES: Final = "sdes-srtp"
 MEDIASEC: Final = "mediasec"
-OWN_LIST: Final = (f"{SDES_TOKEN};{MEDIASEC}",)
+OWN_LIST: Final = (f"{SDES};{MEDIASEC}",)
 
 _LIST_IN_401: Final = frozenset({Mode.MEDIASEC, Mode.STRICT, Mode.LYING})
 _LIST_IN_200: Final = frozenset({Mode.MEDIASEC, Mode.STRICT, Mode.LYING, Mode.LIST_IN_200})
@@ -89,12 +89,12 @@ class Registrar:
     def agreed(self, binding: str) -> bool:
         """Whether both sides announced SDES for this binding, in a registration that stands."""
         found = self._bindings.get(binding)
-        if found is None or not found.registered or self.mode is Mode.NONE or SDES_TOKEN not in found.announced:
+        if found is None or not found.registered or self.mode is Mode.NONE or SDES not in found.announced:
             return False
-        return any(entry.name.lower() == SDES_TOKEN and entry.is_mediasec for entry in parse_security(found.sent))
+        return any(entry.names(SDES) and entry.is_mediasec for entry in parse_security(found.sent))
 
     def check_request(self, binding: str, security_verify: Sequence[str]) -> int | None:
-        """Status that refuses a request other than REGISTER, or None: the strict mode wants Security-Verify (REG-16)."""
+        """Status that refuses a request other than REGISTER, or None: strict mode wants Security-Verify (REG-16)."""
         found = self._bindings.get(binding)
         if self.mode is not Mode.STRICT or found is None or not found.sent:
             return None

@@ -64,7 +64,7 @@ class _Inbox(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
         self._receiver(self._rtcp, data, (str(addr[0]), int(addr[1])))
 
-    def error_received(self, exc: OSError) -> None:
+    def error_received(self, exc: Exception) -> None:
         """A port that nobody listens on is no reason to stop: that is what a call looks like while it is built up."""
 
 

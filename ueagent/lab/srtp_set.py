@@ -1,4 +1,4 @@
-"""SRTP of the access gateway, by libsrtp: what each suite is called there, and one stream's contexts (EDGE-6, EDGE-7)."""
+"""SRTP of the access gateway, by libsrtp: its name for each suite, and one stream's contexts (EDGE-6, EDGE-7)."""
 
 from __future__ import annotations
 
