@@ -11,9 +11,17 @@
 #include "core.h"
 #include "prim/prim.h"
 
+/* CPUID costs thousands of cycles in a virtual machine, so the answer is kept: 0 unknown, 1 no, 2 yes. */
+static atomic_int presence;
+
 int ums_sha1_ni_present(void) {
-  unsigned a, b, c, d;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29)) != 0;
+  int known = atomic_load_explicit(&presence, memory_order_relaxed);
+  if (known == 0) {
+    unsigned a, b, c, d;
+    known = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & (1u << 29)) != 0 ? 2 : 1;
+    atomic_store_explicit(&presence, known, memory_order_relaxed);
+  }
+  return known == 2;
 }
 
 /* Rounds 4 i to 4 i + 3. `m` is a ring of the last 16 schedule words; from i = 4 on the oldest quarter is renewed. */
