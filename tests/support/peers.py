@@ -30,7 +30,8 @@ APT = {
     "python3-gi gir1.2-gstreamer-1.0",
     "ffmpeg": "ffmpeg",
     "baresip": "baresip-core",
-    "aarch64": "gcc-aarch64-linux-gnu",
+    "aarch64": "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+    "qemu": "qemu-user",
     "clang": "clang",
 }
 # How to find out that a peer is there: a command that succeeds.
@@ -44,6 +45,7 @@ PROBES: dict[str, Sequence[str]] = {
     "ffmpeg": ("ffmpeg", "-version"),
     "baresip": ("baresip", "-h"),
     "aarch64": ("aarch64-linux-gnu-gcc", "--version"),
+    "qemu": ("qemu-aarch64", "--version"),
     "clang": ("clang", "--version"),
 }
 
