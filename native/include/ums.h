@@ -322,7 +322,8 @@ typedef enum ums_event_kind {
   UMS_EVENT_SSRC_FULL = 11,
   UMS_EVENT_ENGINE = 12,       /* an engine failed */
   UMS_EVENT_LEG_CLOSED = 13,   /* sockets closed, keys wiped */
-  UMS_EVENT_SOCKET = 14        /* a = errno of a socket that stopped working */
+  UMS_EVENT_SOCKET = 14,       /* a = errno of a socket that stopped working */
+  UMS_EVENT_LOST = 15          /* no leg; a = events that found the ring full since the last one */
 } ums_event_kind;
 
 typedef struct ums_event { uint32_t kind, leg, a, b; } ums_event;
