@@ -76,9 +76,9 @@ static int lay_out(const ums_relay_config *cfg, layout *lay) {
     lay->pool[d] = take(&at, contexts[d] * lay->context[d]);
     lay->used[d] = take(&at, contexts[d]);
   }
-  lay->commands = take(&at, ums_ring_memory(COMMANDS, sizeof(relay_command *)));
-  lay->events = take(&at, ums_ring_memory(cfg->event_capacity, sizeof(ums_event)));
-  lay->controls = take(&at, ums_ring_memory(cfg->control_capacity, sizeof(ums_control)));
+  lay->commands = take(&at, ums_spsc_memory(COMMANDS, sizeof(relay_command *)));
+  lay->events = take(&at, ums_spsc_memory(cfg->event_capacity, sizeof(ums_event)));
+  lay->controls = take(&at, ums_spsc_memory(cfg->control_capacity, sizeof(ums_control)));
   lay->buffers = take(&at, (uint64_t)RELAY_BURST * RELAY_STRIDE);
   lay->total = (size_t)at;
   return at <= SIZE_MAX;
@@ -124,9 +124,9 @@ ums_status ums_relay_init(ums_relay *r, size_t len, const ums_relay_config *cfg)
                               .size = lay.context[d],
                               .n = d == UMS_SEND ? SEND_CONTEXTS(cfg->max_legs) : RECEIVE_CONTEXTS(cfg->max_legs),
                               .used = (_Atomic uint8_t *)(base + lay.used[d])};
-  ums_ring_init(&r->commands, base + lay.commands, COMMANDS, sizeof(relay_command *));
-  ums_ring_init(&r->events, base + lay.events, cfg->event_capacity, sizeof(ums_event));
-  ums_ring_init(&r->controls, base + lay.controls, cfg->control_capacity, sizeof(ums_control));
+  ums_spsc_init(&r->commands, base + lay.commands, COMMANDS, sizeof(relay_command *));
+  ums_spsc_init(&r->events, base + lay.events, cfg->event_capacity, sizeof(ums_event));
+  ums_spsc_init(&r->controls, base + lay.controls, cfg->control_capacity, sizeof(ums_control));
   r->buffers = base + lay.buffers;
   init_bursts(r);
   if (relay_system_open(r) != 0)
@@ -177,27 +177,27 @@ void relay_emit(ums_relay *r, const relay_leg *leg, ums_event_kind kind, uint32_
   ums_event *slot = NULL;
   relay_report_lost(r);
   if (r->lost == 0)
-    slot = ums_ring_reserve(&r->events);
+    slot = ums_spsc_reserve(&r->events);
   if (slot == NULL) {
     r->lost++;
     relay_due(r, r->now + RELAY_LIMIT_MS);
     return;
   }
   *slot = (ums_event){.kind = kind, .leg = leg == NULL ? 0 : leg->id, .a = a, .b = b};
-  ums_ring_commit(&r->events);
+  ums_spsc_commit(&r->events);
   r->announce = 1;
 }
 
 void relay_report_lost(ums_relay *r) {
   if (r->lost == 0)
     return;
-  ums_event *slot = ums_ring_reserve(&r->events);
+  ums_event *slot = ums_spsc_reserve(&r->events);
   if (slot == NULL) {
     relay_due(r, r->now + RELAY_LIMIT_MS);
     return;
   }
   *slot = (ums_event){.kind = UMS_EVENT_LOST, .a = r->lost};
-  ums_ring_commit(&r->events);
+  ums_spsc_commit(&r->events);
   r->lost = 0;
   r->announce = 1;
 }
@@ -261,10 +261,10 @@ int ums_relay_event_fd(const ums_relay *r) { return r->state == RELAY_STOPPED ? 
 
 void relay_run_commands(ums_relay *r) {
   relay_command **slot;
-  while ((slot = ums_ring_peek(&r->commands)) != NULL) {
+  while ((slot = ums_spsc_peek(&r->commands)) != NULL) {
     relay_command *command = *slot;
     command->status = command->run(r, command->leg, command->args);
-    ums_ring_release(&r->commands);
+    ums_spsc_release(&r->commands);
     sem_post(&r->done); /* from here on `command` belongs to its caller again */
   }
 }
@@ -280,11 +280,11 @@ static ums_status execute(ums_relay *r, relay_run *run, relay_leg *leg, void *ar
     r->announce = 0;
     return status;
   }
-  relay_command **slot = ums_ring_reserve(&r->commands);
+  relay_command **slot = ums_spsc_reserve(&r->commands);
   if (slot == NULL)
     return UMS_BUSY;
   *slot = &command;
-  ums_ring_commit(&r->commands);
+  ums_spsc_commit(&r->commands);
   relay_wake(r);
   while (sem_wait(&r->done) != 0 && errno == EINTR) {
   }
@@ -352,10 +352,10 @@ static ums_status derive(ums_relay *r, const relay_leg *leg, int direction, cons
   ums_srtp_config own = *cfg;
   if (direction == UMS_SEND && own.n_keys > 1)
     own.n_keys = 1; /* the others would never be used */
-  size_t size = ums_srtp_sizeof(&own);
-  if (size == 0)
+  const ums_relay_config *most = &r->cfg;
+  if (ums_srtp_sizeof(&own) == 0)
     return UMS_BAD_ARGUMENT;
-  if (size > r->pool[direction].size)
+  if (own.max_ssrc > most->max_ssrc || own.rtp_window > most->rtp_window_max || own.rtcp_window > most->rtp_window_max)
     return UMS_NO_ROOM;
   const ums_engine *engine = engine_of(leg, own.suite);
   if (engine == NULL)
@@ -415,19 +415,19 @@ size_t ums_relay_leg_streams(ums_relay *r, uint32_t leg, int direction, ums_stre
 }
 
 /* Removes up to `max` entries. The event fd stays readable while anything waits in either ring. */
-static size_t drain(ums_relay *r, ums_ring *ring, void *out, size_t entry, size_t max) {
+static size_t drain(ums_relay *r, ums_spsc *ring, void *out, size_t entry, size_t max) {
   size_t n = 0;
   void *slot;
   if (enter(r) != UMS_OK)
     return 0;
-  for (; n < max && (slot = ums_ring_peek(ring)) != NULL; n++) {
+  for (; n < max && (slot = ums_spsc_peek(ring)) != NULL; n++) {
     memcpy((uint8_t *)out + n * entry, slot, entry);
-    ums_ring_release(ring);
+    ums_spsc_release(ring);
   }
-  if (r->state != RELAY_STOPPED && ums_ring_peek(&r->events) == NULL && ums_ring_peek(&r->controls) == NULL) {
+  if (r->state != RELAY_STOPPED && ums_spsc_peek(&r->events) == NULL && ums_spsc_peek(&r->controls) == NULL) {
     relay_announce_clear(r);
     /* The thread may have put something in between the look and the clearing. */
-    if (ums_ring_peek(&r->events) != NULL || ums_ring_peek(&r->controls) != NULL)
+    if (ums_spsc_peek(&r->events) != NULL || ums_spsc_peek(&r->controls) != NULL)
       relay_announce(r);
   }
   leave(r, UMS_OK);

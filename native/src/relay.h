@@ -119,7 +119,7 @@ struct ums_relay {
   _Atomic uint32_t stopping;
   int epoll_fd, wake_fd, event_fd;
 
-  ums_ring commands, events, controls;
+  ums_spsc commands, events, controls;
   uint32_t lost;    /* events that found the ring full and were not yet reported */
   uint8_t announce; /* the event fd has to be written */
   uint32_t last_id;

@@ -23,7 +23,7 @@ static void take_control(ums_relay *r, relay_item *item) {
     leg->control_until = r->now + RELAY_LIMIT_MS;
     leg->control_count = 0;
   }
-  ums_control *slot = leg->control_count < r->cfg.control_per_second ? ums_ring_reserve(&r->controls) : NULL;
+  ums_control *slot = leg->control_count < r->cfg.control_per_second ? ums_spsc_reserve(&r->controls) : NULL;
   if (slot == NULL) {
     leg->totals.control_dropped++;
     return;
@@ -35,7 +35,7 @@ static void take_control(ums_relay *r, relay_item *item) {
   slot->rtcp = item->in == NET_RTCP;
   relay_address_to(&slot->from, &item->from);
   memcpy(slot->data, item->data, item->len);
-  ums_ring_commit(&r->controls);
+  ums_spsc_commit(&r->controls);
   r->announce = 1;
 }
 

@@ -9,21 +9,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef struct ums_ring {
+typedef struct ums_spsc {
   _Alignas(64) _Atomic uint32_t written; /* entries ever committed; wraps */
   _Alignas(64) _Atomic uint32_t taken;   /* entries ever released; wraps */
   _Alignas(64) uint32_t mask;
   uint32_t entry;
   uint8_t *slots;
-} ums_ring;
+} ums_spsc;
 
-size_t ums_ring_memory(uint32_t capacity, uint32_t entry); /* octets for the slots; capacity is rounded up to 2^n */
-void ums_ring_init(ums_ring *ring, void *memory, uint32_t capacity, uint32_t entry);
+size_t ums_spsc_memory(uint32_t capacity, uint32_t entry); /* octets for the slots; capacity is rounded up to 2^n */
+void ums_spsc_init(ums_spsc *ring, void *memory, uint32_t capacity, uint32_t entry);
 
-void *ums_ring_reserve(ums_ring *ring); /* producer: the slot to fill, NULL when full */
-void ums_ring_commit(ums_ring *ring);   /* producer: the reserved slot is complete */
+void *ums_spsc_reserve(ums_spsc *ring); /* producer: the slot to fill, NULL when full */
+void ums_spsc_commit(ums_spsc *ring);   /* producer: the reserved slot is complete */
 
-void *ums_ring_peek(ums_ring *ring);   /* consumer: the oldest entry, NULL when empty */
-void ums_ring_release(ums_ring *ring); /* consumer: done with it */
+void *ums_spsc_peek(ums_spsc *ring);   /* consumer: the oldest entry, NULL when empty */
+void ums_spsc_release(ums_spsc *ring); /* consumer: done with it */
 
 #endif

@@ -313,7 +313,7 @@ def _address(given: Address | None) -> Any:
 
 
 def _control(raw: Any) -> ControlDatagram:
-    sender = getattr(raw, "from")  # noqa: B009  # a keyword in Python
+    sender = getattr(raw, "from")  # a keyword in Python
     octets = bytes(ffi.buffer(sender.octets, 4 if sender.family == 4 else 16))
     scope = f"%{sender.scope}" if sender.scope else ""
     return ControlDatagram(
