@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -324,6 +325,14 @@ def test_the_choice_is_made_anew_after_the_self_test_hook(restored_self_tests: N
     assert engines.engine_for("AES_CM_128_HMAC_SHA1_80") is None
     corrupt_self_test(None)
     assert engines.engine_for("AES_CM_128_HMAC_SHA1_80") == before
+
+
+def test_threads_that_choose_at_once_agree(restored_self_tests: None) -> None:
+    """SRTP-13: the remembered verdict is shared by all threads."""
+    corrupt_self_test(None)  # nothing is remembered any more
+    with ThreadPoolExecutor(8) as pool:
+        chosen = set(pool.map(engines.engine_for, ["AEAD_AES_128_GCM"] * 64))
+    assert chosen == {ENGINES[0]}
 
 
 def test_the_first_engine_present_runs_every_suite() -> None:

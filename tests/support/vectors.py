@@ -1,7 +1,8 @@
 """The one loader of test vectors.
 
 A file `tests/vectors/<origin>/<topic>.json` is `{source, notes, groups[tests[{id, flags, inputs, expect, result}]]}`.
-`notes` says for each flag which mistake it catches. Octets are written in hexadecimal, numbers as numbers.
+`notes` says for each flag which mistake it catches. Octets are written in hexadecimal, numbers as
+numbers; a string that is not hexadecimal is text.
 Wycheproof's files are not copied into the project: they lie at `../shared/vectors` seen from the project's root, or
 where UEAGENT_VECTORS says.
 """
@@ -25,7 +26,7 @@ _OUTSIDE = Path(os.environ.get("UEAGENT_VECTORS") or _TESTS.parent.parent / "sha
 class Vector:
     id: str
     flags: tuple[str, ...]
-    inputs: Mapping[str, Any]  # bytes, or int where the file has a number
+    inputs: Mapping[str, Any]  # bytes, int or str, as the file has it
     expect: Mapping[str, Any]
     valid: bool
 
@@ -33,8 +34,11 @@ class Vector:
         return self.id
 
 
-def _decode(fields: Mapping[str, str | int]) -> dict[str, bytes | int]:
-    return {name: bytes.fromhex(v) if isinstance(v, str) else v for name, v in fields.items()}
+def _decode(value: Any) -> Any:
+    try:
+        return bytes.fromhex(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def load(topic: str) -> list[Vector]:
@@ -50,8 +54,8 @@ def load(topic: str) -> list[Vector]:
             Vector(
                 id=test["id"],
                 flags=tuple(test["flags"]),
-                inputs=_decode(test["inputs"]),
-                expect=_decode(test["expect"]),
+                inputs={name: _decode(value) for name, value in test["inputs"].items()},
+                expect={name: _decode(value) for name, value in test["expect"].items()},
                 valid=test["result"] == "valid",
             )
         )
