@@ -28,6 +28,8 @@ class OfferRequested:
 
 @dataclass(frozen=True, slots=True)
 class RemoteOffer:
+    """Keying attributes of the far side; the mechanism owns the secrets in them from here on."""
+
     attributes: tuple[KeyAttribute, ...]
     moved: bool = False  # the offer changes the media address or port (SDES-14)
 
@@ -51,17 +53,26 @@ class RolledBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """Offer and answer stand. Until then a repeated answer, ours or theirs, replaces the last one; now what was offered
+    and not chosen is wiped. One bad line can thus fail a whole answer and leave every other line as it was.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """The line is gone: wipe everything."""
 
 
-Input = OfferRequested | RemoteOffer | AnswerRequested | RemoteAnswer | RolledBack | Closed
+Input = OfferRequested | RemoteOffer | AnswerRequested | RemoteAnswer | Settled | RolledBack | Closed
 
 # ------------------------------------------------------------------------------------------------------- outputs --
 
 
 @dataclass(frozen=True, slots=True)
 class PutAttributes:
+    """For our SDP. The mechanism keeps owning the secrets in them: write the text before the next event."""
+
     attributes: tuple[KeyAttribute, ...]
 
 
@@ -74,12 +85,21 @@ class KeysReady:
     receive: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class PeerFault:
+    """The peer broke a rule and we go on; `code` is a word for the warnings of the reply."""
+
+    code: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Failed:
+    """The event is refused and has changed nothing; what it carried is wiped."""
+
     error: AgentError
 
 
-Output = PutAttributes | KeysReady | Failed
+Output = PutAttributes | KeysReady | PeerFault | Failed
 
 
 class KeyMechanism(Protocol):

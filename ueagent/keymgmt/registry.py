@@ -1,0 +1,48 @@
+"""MECHANISMS: one row per mechanism in the order in which it is tried; a row's module is imported on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final, cast
+
+from ueagent.keymgmt.mechanism import KeyMechanism
+from ueagent.model.media import TRANSPORTS, Transport
+from ueagent.model.security import MediaPlan, Mechanism, SecurityPolicy
+
+Rng = Callable[[int], bytes]
+Factory = Callable[[MediaPlan, SecurityPolicy, Rng], KeyMechanism]
+
+
+@dataclass(frozen=True, slots=True)
+class MechanismRow:
+    """`module` has `create(plan, policy, rng)`. `carries` says which transports of an m-line can hold its keying."""
+
+    mechanism: Mechanism
+    module: str
+    carries: Callable[[Transport], bool]
+    keys_in_sdp: bool  # so signalling must be confidential: GEN-9, POL-3
+
+
+_ROWS: Final = (MechanismRow(Mechanism.SDES, "ueagent.keymgmt.sdes", lambda t: t.sdes, keys_in_sdp=True),)
+
+MECHANISMS: Final = MappingProxyType({row.mechanism: row for row in _ROWS})
+
+
+def create_mechanism(plan: MediaPlan, policy: SecurityPolicy, rng: Rng) -> KeyMechanism:
+    """A fresh mechanism for one media line. KeyError when the plan names one that this build does not have."""
+    create = cast(Factory, import_module(MECHANISMS[plan.mechanism].module).create)
+    return create(plan, policy, rng)
+
+
+def secure_transport(mechanism: Mechanism, plain: str) -> Transport:
+    """The transport that carries `mechanism` with the feedback profile of `plain`: RTP/AVPF -> RTP/SAVPF."""
+    carries = MECHANISMS[mechanism].carries
+    return next(row for row in TRANSPORTS.values() if carries(row) and row.plain == plain)
+
+
+def carried_by(transport: Transport) -> MechanismRow | None:
+    """The mechanism that a received secure transport asks for, None when this build has none."""
+    return next((row for row in _ROWS if row.carries(transport)), None)

@@ -1,0 +1,186 @@
+"""The agreement with the access edge at registration: RFC 3329 with `mediasec`. REG-1..20, GEN-11, GEN-12.
+
+One `Registration` per binding (a contact at one edge). The dialer owns the SIP transactions: it asks for header values
+and reports statuses. Nothing is announced that the profile does not enable, and nothing is believed before a 2xx or
+after `release`. Security-Verify mirrors all that the dialer handed in, signalling entries too (REG-4, REG-12); a dialer
+that runs an ipsec-3gpp agreement of its own takes these values in place of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ueagent.errors import UsageError
+from ueagent.model.security import Mechanism
+from ueagent.wire.sip_security import SecMechanism, build_security_client, parse_security
+
+Headers = tuple[tuple[str, str], ...]
+Next = Literal["done", "retry", "give_up"]
+
+OPTION_TAG: Final = "mediasec"  # of an expired draft: REG-14, OPEN-24
+CHALLENGE: Final = 401
+SIGNALLING: Final = "ipsec-3gpp"  # what IMS AKA needs: REG-19
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeProfile:
+    """What this operator's edge is told and asked. `strict`: option tag, and Security-Verify on every request."""
+
+    sdes: bool = True
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    mechanism: Mechanism
+    token: str
+    enabled: Callable[[EdgeProfile], bool]
+
+
+# REG-2, in the order of Security-Client. A mechanism without a row has no indication at registration (REG-18).
+TOKENS: Final = (TokenRow(Mechanism.SDES, "sdes-srtp", lambda profile: profile.sdes),)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationResult:
+    """`headers` go into the next REGISTER, `request_headers` into every other request (REG-16)."""
+
+    next: Next
+    headers: Headers
+    request_headers: Headers
+    announced: frozenset[Mechanism]
+    signalling_agreement: bool
+    warnings: tuple[str, ...] = ()
+
+
+class Registration:
+    def __init__(self, profile: EdgeProfile) -> None:
+        self._profile = profile
+        self._rows = tuple(row for row in TOKENS if row.enabled(profile))
+        self._state = "idle"
+        self._list: tuple[SecMechanism, ...] = ()  # of the exchange in progress
+        self._agreed: tuple[SecMechanism, ...] = ()  # of the last 2xx
+        self._option_tag = profile.strict
+
+    @property
+    def announced(self) -> frozenset[Mechanism]:
+        """Mechanisms that both sides announced (REG-10)."""
+        theirs = {entry.name.lower() for entry in self._agreed if entry.is_mediasec}
+        return frozenset(row.mechanism for row in self._rows if row.token in theirs)
+
+    def offer(self) -> Headers:
+        """Header values for the next REGISTER. None at all when nothing is enabled (GEN-1)."""
+        if not self._rows:
+            return ()
+        client = build_security_client([row.token for row in self._rows])
+        return (
+            *(("Security-Client", value) for value in client),
+            *self._option_headers(),
+            *_verify(self._list or self._agreed),
+        )
+
+    def update(
+        self,
+        status: int,
+        security_server: Sequence[str],
+        unsupported: Sequence[str] = (),
+        ipsec_expected: bool = False,
+    ) -> RegistrationResult:
+        """What the edge answered to REGISTER. MalformedMessage, UsageError: nothing has changed."""
+        if not 200 <= status <= 699:
+            raise UsageError("not_final", f"status {status} is not a final one", field="status")
+        entries, warnings = parse_security(security_server)
+        outcome = "accepted" if status < 300 else _OUTCOMES.get(status, "failed")
+        # REG-19: a challenge must bring the list itself; media entries never stand in for what signalling needs.
+        pool = entries if status == CHALLENGE else (entries or self._list or self._agreed)
+        agreement = any(
+            not entry.is_mediasec and (not ipsec_expected or entry.name.lower() == SIGNALLING) for entry in pool
+        )
+        if ipsec_expected and not agreement and outcome in ("challenged", "accepted"):
+            return self._result(self._fail((), ()), False, (*warnings, "no_signalling_agreement"))
+        step = TRANSITIONS[self._state].get(outcome)
+        following = (step or Registration._fail)(self, entries, unsupported)
+        return self._result(following, agreement, warnings)
+
+    def release(self) -> None:
+        """The binding is gone: nothing of it may serve another one (REG-8)."""
+        self._list = self._agreed = ()
+        self._option_tag = self._profile.strict
+        self._state = "idle"
+
+    # ------------------------------------------------------------------------------------------------- steps --
+
+    def _learn(self, entries: tuple[SecMechanism, ...], unsupported: Sequence[str]) -> Next:
+        """REG-4; a challenge without a list leaves the one we have."""
+        self._list = entries or self._list
+        self._state = "restarted" if self._state == "restarted" else "listed"
+        return "retry"
+
+    def _agree(self, entries: tuple[SecMechanism, ...], unsupported: Sequence[str]) -> Next:
+        """REG-5, REG-6: the list of the 2xx replaces, none keeps."""
+        self._agreed = entries or self._list or self._agreed
+        self._list = ()
+        self._state = "registered"
+        return "done"
+
+    def _restart(self, entries: tuple[SecMechanism, ...], unsupported: Sequence[str]) -> Next:
+        """REG-13: once, with the list that came."""
+        if not entries:
+            return self._fail(entries, unsupported)
+        self._list = entries
+        self._state = "restarted"
+        return "retry"
+
+    def _drop_option(self, entries: tuple[SecMechanism, ...], unsupported: Sequence[str]) -> Next:
+        """REG-14: only where it was ours that the edge did not understand."""
+        tags = {tag.strip().lower() for value in unsupported for tag in value.split(",")}
+        if not self._option_tag or OPTION_TAG not in tags:
+            return self._fail(entries, unsupported)
+        self._option_tag = False
+        return "retry"
+
+    def _fail(self, entries: tuple[SecMechanism, ...], unsupported: Sequence[str]) -> Next:
+        """This attempt is over; what an earlier 2xx agreed on holds until `release`."""
+        self._list = ()
+        self._state = "registered" if self._agreed else "idle"
+        return "give_up"
+
+    # ----------------------------------------------------------------------------------------------- helpers --
+
+    def _result(self, following: Next, agreement: bool, warnings: Sequence[str]) -> RegistrationResult:
+        return RegistrationResult(
+            following, self.offer(), self._request_headers(), self.announced, agreement, tuple(warnings)
+        )
+
+    def _option_headers(self) -> Headers:
+        return (("Require", OPTION_TAG), ("Proxy-Require", OPTION_TAG)) if self._option_tag else ()
+
+    def _request_headers(self) -> Headers:
+        """REG-16: only for the strict profile, and only when there is a list to mirror."""
+        if not self._rows or not self._profile.strict or not self._agreed:
+            return ()
+        return (*self._option_headers(), *_verify(self._agreed))
+
+
+_OUTCOMES: Final = {401: "challenged", 407: "challenged", 420: "unsupported", 421: "mismatch", 494: "mismatch"}
+
+_Step = Callable[[Registration, tuple[SecMechanism, ...], Sequence[str]], Next]
+_BEGINNING: Final[dict[str, _Step]] = {
+    "challenged": Registration._learn,
+    "accepted": Registration._agree,
+    "mismatch": Registration._restart,
+    "unsupported": Registration._drop_option,
+}
+# An outcome that has no step in a state ends the attempt.
+TRANSITIONS: Final[dict[str, dict[str, _Step]]] = {
+    "idle": _BEGINNING,
+    "listed": _BEGINNING,
+    "registered": _BEGINNING,
+    "restarted": {outcome: step for outcome, step in _BEGINNING.items() if outcome != "mismatch"},
+}
+
+
+def _verify(entries: Sequence[SecMechanism]) -> Headers:
+    return tuple(("Security-Verify", entry.text) for entry in entries)

@@ -1,0 +1,176 @@
+"""Put plans into an SDP tree and read them back: what the agent owns of a media line, on either side.
+
+    dialer  m=audio 5004 RTP/AVP 0       c= loopback      no keying
+    network m=audio 40000 RTP/SAVP 0     c= the relay's   a=crypto, a=3ge2ae
+
+Owned are the transport, the media address and the attributes in OWNED; every other octet passes (RFC 3264; SDP-4,
+SDP-8, SDP-11, DYN-14, DYN-16). ICE is among the owned, since the relay is the transport; so are the potential
+configurations of RFC 5939, which can hold keys.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from ueagent.errors import NegotiationFailed, UsageError
+from ueagent.model.media import Direction, Endpoint, MediaKind, Transport, transport_named
+from ueagent.model.security import Mechanism
+from ueagent.negotiation.planner import Indicator
+from ueagent.wire.sdp import MediaSection, Sdp
+from ueagent.wire.sdp_attributes import SdesCrypto, build_crypto, read_3ge2ae, read_crypto
+
+KEYING: Final = ("crypto", "3ge2ae", "fingerprint", "setup", "tls-id", "key-mgmt")
+POTENTIAL: Final = ("tcap", "acap", "pcfg", "acfg", "creq", "csup")
+ICE: Final = (
+    "candidate",
+    "remote-candidates",
+    "end-of-candidates",
+    "ice-ufrag",
+    "ice-pwd",
+    "ice-options",
+    "ice-lite",
+    "ice-mismatch",
+    "ice-pacing",
+)
+# rtcp-mux is not offered in the 3GPP profile, and an offer of it is declined by not answering it: the relay has a
+# socket of its own for RTCP (DYN-14).
+OWNED: Final = frozenset((*KEYING, *POTENTIAL, *ICE, "rtcp", "rtcp-mux", "rtcp-mux-only"))
+REQUESTED: Final = b"a=3ge2ae:requested"  # SDP-1, SDP-4
+
+# A peer that will not receive: what the other side may still do (RFC 3264, 8.4).
+_HELD: Final = MappingProxyType(
+    {
+        Direction.SENDRECV: Direction.SENDONLY,
+        Direction.SENDONLY: Direction.SENDONLY,
+        Direction.RECVONLY: Direction.INACTIVE,
+        Direction.INACTIVE: Direction.INACTIVE,
+    }
+)
+_KINDS: Final = (
+    (MediaKind.AUDIO, "audio", ""),
+    (MediaKind.VIDEO, "video", ""),
+    (MediaKind.MSRP, "message", "MSRP"),
+    (MediaKind.BFCP, "application", "BFCP"),
+    (MediaKind.UDPTL, "image", "UDPTL"),
+)
+
+
+# ------------------------------------------------------------------------------------------------------- reading --
+
+
+def kind_of(section: MediaSection) -> MediaKind:
+    word, proto = section.kind.lower(), section.proto.upper()
+    return next((kind for kind, name, part in _KINDS if word == name and part in proto), MediaKind.OTHER)
+
+
+def is_rtp(section: MediaSection) -> bool:
+    """RTP by its transport, or by all signs although the transport is unknown (SDP-12)."""
+    transport = transport_named(section.proto)
+    if transport is not None:
+        return transport.rtp
+    return "RTP" in section.proto.upper() or kind_of(section) in (MediaKind.AUDIO, MediaKind.VIDEO)
+
+
+@dataclass(frozen=True, slots=True)
+class Keying:
+    """Keying attributes of one line. `invalid` counts crypto lines that do not parse (SDP-13)."""
+
+    crypto: tuple[SdesCrypto, ...]
+    invalid: int
+    indicator: Indicator
+    mechanisms: frozenset[Mechanism]
+
+    def wipe(self) -> None:
+        for line in self.crypto:
+            for key in line.keys:
+                key.key_salt.wipe()
+
+
+def read_keying(section: MediaSection) -> Keying:
+    crypto, invalid = read_crypto(section)
+    present = {
+        Mechanism.SDES: bool(crypto),
+        Mechanism.DTLS_SRTP: section.attribute("fingerprint") is not None,
+        Mechanism.MIKEY_TICKET: section.attribute("key-mgmt") is not None,
+    }
+    indicator = Indicator(read_3ge2ae(section) or Indicator.ABSENT.value)
+    return Keying(tuple(crypto), len(invalid), indicator, frozenset(m for m, here in present.items() if here))
+
+
+def peer_endpoint(section: MediaSection, family: int) -> Endpoint | None:
+    """Where the far side receives; None on hold by `c=0.0.0.0` (DYN-9). Without rtcp-mux, which we never agree to."""
+    if section.legacy_hold:
+        return None
+    endpoint = section.without_attributes("rtcp-mux").endpoint
+    if endpoint is None:
+        raise _no_address("media_address", "no media address that is an IP literal")
+    address = ipaddress.ip_address(endpoint.address)
+    if address.version != family:
+        raise _no_address("address_family", f"media address of family {address.version}, the relay has {family}")
+    if address.is_multicast:
+        raise _no_address("media_address", "a multicast media address")
+    return endpoint
+
+
+def dialer_endpoint(section: MediaSection) -> Endpoint | None:
+    """Where the dialer receives, which must be a loopback address; None on hold by `c=0.0.0.0`."""
+    if section.legacy_hold:
+        return None
+    endpoint = section.endpoint
+    if endpoint is None or not ipaddress.ip_address(endpoint.address).is_loopback:
+        raise UsageError("media_not_loopback", "the dialer's media address is not a loopback address", field="c=")
+    return endpoint
+
+
+def address_family(section: MediaSection) -> int:
+    here = section.connection
+    return 6 if here is not None and here.family == 6 else 4
+
+
+# ------------------------------------------------------------------------------------------------------- writing --
+
+
+def secured_attributes(crypto: Iterable[SdesCrypto], *, indicate: bool, padding: bool) -> list[bytes]:
+    """The lines that key a medium, `a=3ge2ae:requested` before them when `indicate` (SDP-4)."""
+    lines = [b"a=crypto:" + build_crypto(value, padding=padding) for value in crypto]
+    return [REQUESTED, *lines] if indicate and lines else lines
+
+
+def rewrite(section: MediaSection, proto: str, endpoint: Endpoint, added: Sequence[bytes] = ()) -> MediaSection:
+    """The line for the other side: its transport, the relay's address there, and `added` for what was owned."""
+    direction = section.direction
+    ours = section.without(lambda attribute: attribute.name in OWNED).with_proto(proto).with_port(endpoint.rtp_port)
+    if section.legacy_hold:
+        ours = ours.with_direction(_HELD[direction])
+    ours = ours.with_own_address(endpoint.address).with_attributes(added)
+    # RFC 3605: said only where it is not the next port. The relay never muxes on either side.
+    return ours if endpoint.rtcp_port == endpoint.rtp_port + 1 else ours.with_rtcp(endpoint.rtcp_port)
+
+
+def reject(section: MediaSection, proto: str) -> MediaSection:
+    """The line refused: port 0, nothing of keying (RFC 3264, 6)."""
+    return section.without(lambda attribute: attribute.name in OWNED).with_proto(proto).with_port(0)
+
+
+def plain_proto(section: MediaSection) -> str:
+    transport: Transport | None = transport_named(section.proto)
+    return section.proto if transport is None else transport.plain
+
+
+def finish(sdp: Sdp, all_ours: bool, address: str | None) -> Sdp:
+    """The session level after the media: no BUNDLE (DYN-16); where every line is ours also no keying, no ICE, and the
+    address of the relay."""
+    session = sdp.session.without(lambda a: a.name == "group" and (a.value or b"").strip().startswith(b"BUNDLE"))
+    if all_ours:
+        session = session.without(lambda attribute: attribute.name in OWNED)
+        if address is not None and session.own_connection is not None:
+            session = session.with_own_address(address)
+    return sdp.with_session(session)
+
+
+def _no_address(code: str, detail: str) -> NegotiationFailed:
+    return NegotiationFailed(code, detail, field="c=")

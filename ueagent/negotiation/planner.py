@@ -1,0 +1,233 @@
+"""What each media line shall have: policy x signalling x registration x remote offer -> one MediaPlan, or a refusal.
+
+POL-1..7, POL-10, REG-10, REG-17, SDP-9, SDP-10, CAP-2, CAP-10, DYN-8. Two decisions, one for each role. The policy
+given here names only suites that are present (`Capability.usable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from ueagent.errors import NegotiationFailed
+from ueagent.keymgmt.registry import MECHANISMS, carried_by
+from ueagent.model.media import MediaKind, Transport
+from ueagent.model.security import MediaPlan, Mechanism, Scope, SecurityPolicy, Setting, Signalling
+from ueagent.model.suites import DEFAULT_OFFER, SUITES
+
+_ORDER: Final = tuple(Setting)
+SHORT_TAG: Final = 4  # octets; such a suite is not offered for video by default (5.2)
+
+
+class Circumstances(Protocol):
+    """What is known of the call, as far as decisions need it; `session.commands.Evidence` is one."""
+
+    @property
+    def signalling(self) -> Signalling: ...
+    @property
+    def announced(self) -> frozenset[Mechanism]: ...
+    @property
+    def emergency(self) -> bool: ...
+    @property
+    def conference(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    plan: MediaPlan
+    peer: str = "unknown"  # who will hold the other end of the keys
+    reason: str | None = None  # why the line is plain, one word
+
+
+class Indicator(Enum):
+    """`a=3ge2ae` of an offer as SDP-2 reads it: any other value is ABSENT."""
+
+    ABSENT = "absent"
+    REQUESTED = "requested"
+    APPLIED = "applied"
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedLine:
+    """One RTP line of a remote offer, as far as the decision needs it."""
+
+    line: int
+    kind: MediaKind
+    transport: Transport
+    keying: frozenset[Mechanism]  # whose attributes it holds
+    indicator: Indicator = Indicator.ABSENT
+
+
+def at_least(setting: Setting, wanted: Setting) -> bool:
+    return _ORDER.index(setting) >= _ORDER.index(wanted)
+
+
+def security_required(policy: SecurityPolicy, emergency: bool) -> bool:
+    """POL-4, and POL-7: an emergency call never fails for want of media security."""
+    return not emergency and Setting.REQUIRED in (policy.sdes_e2ae, policy.sdes_e2e)
+
+
+# --------------------------------------------------------------------------------------------------- originating --
+
+# What stands in the way of an offer in that scope, first match first; None when nothing does. POL-3, REG-10.
+Obstacle = Callable[[SecurityPolicy, Circumstances], bool]
+_OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
+    Scope.E2E: (
+        ("emergency", lambda _, c: c.emergency),  # POL-7
+        ("policy", lambda p, _: not at_least(p.sdes_e2e, Setting.PREFERRED)),
+        ("signalling", lambda _, c: MECHANISMS[Mechanism.SDES].keys_in_sdp and not c.signalling.confidential),
+        ("no_suites", lambda p, _: not p.suites),
+    ),
+    Scope.E2AE: (
+        # A demand for e2e is not met by less; e2e on the other hand protects the access too.
+        ("policy", lambda p, c: p.sdes_e2e is Setting.REQUIRED and not c.emergency),
+        ("policy", lambda p, c: not at_least(p.sdes_e2ae, Setting.ALLOWED if c.emergency else Setting.PREFERRED)),
+        ("not_announced", lambda _, c: Mechanism.SDES not in c.announced),
+        ("signalling", lambda _, c: MECHANISMS[Mechanism.SDES].keys_in_sdp and not c.signalling.confidential),
+        ("no_suites", lambda p, _: not p.suites),
+    ),
+}
+
+
+def plan_offer(
+    line: int,
+    kind: MediaKind,
+    policy: SecurityPolicy,
+    circumstances: Circumstances,
+    refused: Collection[Scope] = (),
+) -> Decision:
+    """POL-2: e2e where it is wanted, then e2ae, then plain. `refused` scopes were offered before and turned down.
+
+    NegotiationFailed when security is required and nothing is usable (POL-4): the call is not sent.
+    """
+    required = security_required(policy, circumstances.emergency)
+    reasons: dict[Scope, str] = {}
+    for scope, obstacles in _OBSTACLES.items():
+        if scope in refused:
+            reasons[scope] = "refused"
+            continue
+        reason = next((word for word, stands in obstacles if stands(policy, circumstances)), None)
+        if reason is None:
+            plan = _sdes(line, kind, scope, policy, required)
+            return Decision(plan, "access-edge" if scope is Scope.E2AE else _far_end(circumstances))
+        reasons[scope] = reason
+    # The word that tells most: what stopped a scope that the policy did want.
+    reason = next((word for word in reasons.values() if word not in ("policy", "emergency")), "policy")
+    if required:
+        detail = f"media line {line} must be secured and no mechanism is usable: {reason}"
+        raise NegotiationFailed("security_required", detail, field=f"m={line}")
+    return Decision(_plain(line, kind), reason)
+
+
+def offered_suites(kind: MediaKind, policy: SecurityPolicy) -> tuple[str, ...]:
+    """The suites of an offer in order. By default no 32-bit tag for video (5.2)."""
+    if kind is not MediaKind.VIDEO or not set(policy.suites) <= set(DEFAULT_OFFER):
+        return policy.suites
+    return tuple(s for s in policy.suites if SUITES[s].srtp_tag_length > SHORT_TAG) or policy.suites
+
+
+# --------------------------------------------------------------------------------------------------- terminating --
+
+
+def plan_answer(
+    offered: OfferedLine,
+    policy: SecurityPolicy,
+    circumstances: Circumstances,
+    current: MediaPlan | None = None,
+) -> Decision:
+    """What a line of a remote offer becomes. NegotiationFailed: the line, or the whole offer, cannot be accepted.
+
+    `current` is what the line has in this dialog already.
+    """
+    line, kind = offered.line, offered.kind
+    required = security_required(policy, circumstances.emergency) or (current is not None and current.required)
+    if offered.transport.name == offered.transport.plain:
+        decision = _best_effort(offered, policy, circumstances, current, required)
+        if decision is not None:
+            return decision
+        if required:
+            raise NegotiationFailed("security_required", f"media line {line} is offered plain", field=f"m={line}")
+        downgraded = current is not None and current.mechanism is not Mechanism.NONE  # DYN-8
+        return Decision(_plain(line, kind), reason="downgraded" if downgraded else "offered_plain")
+    row = carried_by(offered.transport)
+    if row is None or row.mechanism not in offered.keying:
+        # CAP-10: the transport decides, whatever else the line holds.
+        detail = f"media line {line} asks for a mechanism that is not available here"
+        raise NegotiationFailed("mechanism_unavailable", detail, field=f"m={line}")
+    return _secured(offered, policy, circumstances, current, required)
+
+
+def _best_effort(
+    offered: OfferedLine,
+    policy: SecurityPolicy,
+    circumstances: Circumstances,
+    current: MediaPlan | None,
+    required: bool,
+) -> Decision | None:
+    """CAP-2: RTP/AVP with crypto counts only together with 3ge2ae. What does not fit is an ordinary plain line."""
+    if (
+        not policy.accept_crypto_on_avp
+        or Mechanism.SDES not in offered.keying
+        or offered.indicator is Indicator.ABSENT
+    ):
+        return None
+    try:
+        return _secured(offered, policy, circumstances, current, required)
+    except NegotiationFailed:
+        return None
+
+
+def _secured(
+    offered: OfferedLine,
+    policy: SecurityPolicy,
+    circumstances: Circumstances,
+    current: MediaPlan | None,
+    required: bool,
+) -> Decision:
+    line, kind = offered.line, offered.kind
+    if MECHANISMS[Mechanism.SDES].keys_in_sdp and not circumstances.signalling.confidential:
+        detail = f"media line {line} has keys in signalling that is not confidential"
+        raise NegotiationFailed("signalling_not_confidential", detail, field=f"m={line}")
+    applied = offered.indicator is Indicator.APPLIED
+    announced = Mechanism.SDES in circumstances.announced
+    # SDP-9 (a) to (c). An e2ae line stays one when the edge does not repeat `applied` in a later offer, but is assured
+    # only with it.
+    continued = current is not None and current.scope is Scope.E2AE
+    scope = Scope.E2AE if continued or (applied and announced) else Scope.E2E
+    if not _SCOPE_ACCEPTED[scope](policy, circumstances.emergency):
+        raise NegotiationFailed("policy", f"media line {line}: {scope.value} is not allowed", field=f"m={line}")
+    plan = _sdes(line, kind, scope, policy, required, assured=scope is Scope.E2AE and applied and announced)
+    if scope is Scope.E2AE:
+        return Decision(plan, "access-edge")
+    # `applied` without evidence: somebody, somewhere (GEN-12).
+    return Decision(plan, "unknown" if applied else _far_end(circumstances))
+
+
+_SCOPE_ACCEPTED: Final = MappingProxyType[Scope, Callable[[SecurityPolicy, bool], bool]](
+    {
+        Scope.E2AE: lambda policy, emergency: (
+            policy.sdes_e2ae is not Setting.OFF and (emergency or policy.sdes_e2e is not Setting.REQUIRED)
+        ),
+        Scope.E2E: lambda policy, _: policy.sdes_e2e is not Setting.OFF,  # SDP-10
+    }
+)
+
+
+def _plain(line: int, kind: MediaKind) -> MediaPlan:
+    return MediaPlan(line, kind, Mechanism.NONE, Scope.NONE)
+
+
+def _sdes(
+    line: int, kind: MediaKind, scope: Scope, policy: SecurityPolicy, required: bool, *, assured: bool | None = None
+) -> MediaPlan:
+    """`assured` None: by scope. e2e SDES never is: every SIP node on the path can read the keys (SDES-21)."""
+    suites = offered_suites(kind, policy)
+    sure = scope is Scope.E2AE if assured is None else assured
+    return MediaPlan(line, kind, Mechanism.SDES, scope, suites, assured=sure, required=required)
+
+
+def _far_end(circumstances: Circumstances) -> str:
+    return "server" if circumstances.conference else "peer"  # CONF-3

@@ -1,0 +1,130 @@
+"""One offer and its answer, in progress: which lines take part, and how to go back. RFC 3264; SDES-16.
+
+Keys of all tables are indices of m-lines. The session's own table of legs is not touched before the exchange settles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from ueagent.errors import AgentError, UsageError
+from ueagent.model.media import Endpoint
+from ueagent.model.security import LineSecurity, SecurityPolicy
+from ueagent.negotiation.offer_answer import finish, kind_of
+from ueagent.negotiation.planner import security_required
+from ueagent.session.commands import Evidence, RelayOpened
+from ueagent.session.effects import Effect
+from ueagent.session.leg import Leg
+from ueagent.wire.sdp import MediaSection, Sdp, build_sdp
+
+CLOSED: Final = "closed"  # the reason of a line with port 0
+
+Rng = Callable[[int], bytes]
+Side = Callable[[RelayOpened], Endpoint]
+
+
+def network_side(ports: RelayOpened) -> Endpoint:
+    return ports.network
+
+
+def loopback_side(ports: RelayOpened) -> Endpoint:
+    return ports.loopback
+
+
+class Exchange:
+    """`existing` are the legs of the dialog so far; `offer` is as it came, from the dialer or from the network."""
+
+    def __init__(
+        self,
+        offer: Sdp,
+        evidence: Evidence,
+        policy: SecurityPolicy,
+        rng: Rng,
+        existing: Mapping[int, Leg],
+    ) -> None:
+        self.offer = offer
+        self.evidence = evidence
+        self.policy = policy
+        self.legs: dict[int, Leg] = {}  # lines that are negotiated
+        self.others: dict[int, LineSecurity] = {}  # lines that pass untouched, or are closed
+        self._rng = rng
+        self._existing = existing
+        self._created: set[int] = set()
+        self._families: dict[int, int] = {}
+
+    @property
+    def required(self) -> bool:
+        return security_required(self.policy, self.evidence.emergency)
+
+    @property
+    def reports(self) -> dict[int, LineSecurity]:
+        return self.others | {line: leg.report for line, leg in self.legs.items()}
+
+    def leg_at(self, line: int, section: MediaSection) -> Leg:
+        """The line's leg, a new one where the dialog has none."""
+        leg = self._existing.get(line)
+        return Leg(line, kind_of(section), self.policy, self._rng) if leg is None else leg
+
+    def join(self, leg: Leg, family: int) -> None:
+        """The leg takes part; it has a proposal."""
+        self.legs[leg.line] = leg
+        self._families[leg.line] = family
+        if leg.line not in self._existing:
+            self._created.add(leg.line)
+
+    def set_aside(self, line: int, section: MediaSection, reason: str) -> None:
+        """The line is not ours to secure. A leg that it had is closed when the exchange settles."""
+        self.others[line] = LineSecurity(line, kind_of(section), reason=CLOSED if section.port == 0 else reason)
+
+    def relays_to_open(self) -> list[Effect]:
+        return [leg.open_relay(self._families[line]) for line, leg in self.legs.items() if leg.ports is None]
+
+    def undo(self, now: float) -> list[Effect]:
+        """What held before holds again. CloseRelay for lines that only this exchange had."""
+        effects: list[Effect] = []
+        for line, leg in self.legs.items():
+            if line in self._created:
+                effects += leg.close(now)
+            else:
+                leg.roll_back(now)
+        return effects
+
+    def settle(
+        self, accepted: Collection[int], identity: str | None, now: float
+    ) -> tuple[dict[int, Leg], list[Effect], list[str]]:
+        """Offer and answer stand: the legs that live on, effects, warnings. All other lines are closed."""
+        effects: list[Effect] = []
+        warnings: list[str] = []
+        for line, leg in sorted((dict(self._existing) | self.legs).items()):
+            if line not in accepted:
+                effects += leg.close(now)
+                if line in self.legs:
+                    self.others[line] = leg.security
+                continue
+            done, noted = leg.settle(identity, now)
+            effects += done
+            warnings += noted
+        return {line: self.legs[line] for line in sorted(accepted)}, effects, warnings
+
+    def text(self, sdp: Sdp, side: Side) -> bytes:
+        """`sdp` with its session level finished, as octets."""
+        all_ours = all(other.reason == CLOSED for other in self.others.values())
+        ports = next((leg.ports for leg in self.legs.values() if leg.ports is not None), None)
+        return build_sdp(finish(sdp, all_ours, None if ports is None else side(ports).address))
+
+
+def endpoint_of(leg: Leg, side: Side) -> Endpoint:
+    if leg.ports is None:
+        raise RuntimeError(f"line {leg.line} has no relay")
+    return side(leg.ports)
+
+
+def check_count(offer: Sdp, before: int, error: Callable[[str, str], AgentError]) -> None:
+    """RFC 3264, 8: media lines are never taken out, only closed."""
+    if len(offer.media) < before:
+        raise error("media_count", f"the offer has {len(offer.media)} media lines, the last one had {before}")
+
+
+def dialer_count(code: str, detail: str) -> AgentError:
+    return UsageError(code, detail, field="sdp")

@@ -1,0 +1,281 @@
+"""One media line: its mechanism, its relay, and what both become when offer and answer stand.
+
+An exchange makes a proposal (`begin`); until `settle` everything that held before goes on unchanged, so that a refused
+re-offer costs nothing (SDES-16). `settle` turns the difference into effects: unchanged keys install nothing (SDES-15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import Final
+
+from ueagent.keymgmt.mechanism import (
+    AnswerRequested,
+    Closed,
+    Failed,
+    Input,
+    KeyAttribute,
+    KeyMechanism,
+    KeysReady,
+    OfferRequested,
+    PeerFault,
+    PutAttributes,
+    RemoteAnswer,
+    RemoteOffer,
+    RolledBack,
+    Settled,
+)
+from ueagent.keymgmt.registry import create_mechanism
+from ueagent.model.media import Endpoint, MediaKind
+from ueagent.model.security import LineSecurity, MediaPlan, Mechanism, Scope, SecurityPolicy
+from ueagent.negotiation.planner import Decision
+from ueagent.session.commands import Media, MediaEvent, RelayOpened
+from ueagent.session.effects import CloseRelay, Effect, InstallKeys, Notify, OpenRelay, SetDialer, SetMode, SetPeer
+
+Rng = Callable[[int], bytes]
+
+# What the relay tells -> the event that subscribers see, and its reason (EventKind of ipc.api).
+_NOTICES: Final = MappingProxyType(
+    {
+        Media.FIRST_PACKET: ("security_state", "first_packet"),
+        Media.NEW_KEY_SEEN: ("keys_in_place", "new_key_seen"),
+        Media.SOFT_LIMIT: ("rekey_wanted", "soft_limit"),
+        Media.RESTART: ("rekey_wanted", "restart"),
+        Media.KEY_EXPIRED: ("lifetime", "expired"),
+        Media.LATE_START: ("late_start", None),
+        Media.AUTH_BURST: ("auth_failures", None),
+        Media.PEER_MOVED: ("peer_moved", None),
+        Media.IDLE: ("media_idle", None),
+        Media.SSRC_FULL: ("auth_failures", "ssrc_full"),
+        Media.ENGINE_FAILED: ("engine_failed", None),
+        Media.SOCKET_FAILED: ("security_state", "socket_failed"),
+    }
+)
+# After these the next offer or answer of ours draws a new key, whether the dialer says so or not (SDES-19).
+_REKEY: Final = frozenset({Media.SOFT_LIMIT, Media.RESTART, Media.KEY_EXPIRED})
+
+
+@dataclass(slots=True, eq=False)
+class _Proposal:
+    decision: Decision
+    mechanism: KeyMechanism | None
+    dialer: Endpoint | None
+    peer: Endpoint | None
+    keys: KeysReady | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+class Leg:
+    def __init__(self, line: int, kind: MediaKind, policy: SecurityPolicy, rng: Rng) -> None:
+        self.line = line
+        self.kind = kind
+        self.ports: RelayOpened | None = None
+        self.plan: MediaPlan | None = None  # what holds; None before the first answer
+        self.security = LineSecurity(line, kind)
+        self._policy = policy
+        self._rng = rng
+        self._mechanism: KeyMechanism | None = None
+        self._dialer: Endpoint | None = None
+        self._peer: Endpoint | None = None
+        self._mode = "closed"
+        self._rekey_due = False
+        self._proposal: _Proposal | None = None
+        self.refused: tuple[Scope, ...] = ()  # what the far side did not take in the offer in progress (POL-6)
+
+    # ----------------------------------------------------------------------------------------------- exchange --
+
+    @property
+    def proposed(self) -> MediaPlan:
+        return self._proposed.decision.plan
+
+    @property
+    def proposed_reason(self) -> str | None:
+        return self._proposed.decision.reason
+
+    @property
+    def family(self) -> int:
+        """Of the network side of the relay."""
+        if self.ports is None:
+            raise RuntimeError(f"line {self.line} has no relay")
+        return ip_address(self.ports.network.address).version
+
+    @property
+    def report(self) -> LineSecurity:
+        """What holds; for a line that has nothing yet, what is proposed."""
+        if self._proposal is None or self.plan is not None:
+            return self.security
+        plan = self.proposed
+        return LineSecurity(
+            self.line,
+            self.kind,
+            plan.mechanism,
+            plan.scope,
+            peer=self._proposal.decision.peer,
+            reason=self._proposal.decision.reason,
+        )
+
+    def begin(self, decision: Decision, *, dialer: Endpoint | None = None, peer: Endpoint | None = None) -> None:
+        """Open a proposal. A mechanism that already serves the line goes on serving it."""
+        plan = decision.plan
+        mechanism = None
+        if self.plan is not None and self.plan.mechanism is plan.mechanism:
+            mechanism = self._mechanism
+        elif plan.mechanism is not Mechanism.NONE:
+            mechanism = create_mechanism(plan, self._policy, self._rng)
+        self._proposal = _Proposal(decision, mechanism, dialer or self._dialer, peer or self._peer)
+
+    def weaken(self, decision: Decision, now: float) -> None:
+        """The far side refused what is proposed; this is proposed instead."""
+        self.refused = (*self.refused, self.proposed.scope)
+        self.roll_back(now)
+        self.begin(decision)
+
+    def open_relay(self, family: int) -> OpenRelay:
+        return OpenRelay(self.line, never_plain=self.proposed.required, family=family)
+
+    def offer(self, *, fresh: bool, now: float) -> tuple[KeyAttribute, ...]:
+        return self._ask(OfferRequested(fresh or self._rekey_due), now)
+
+    def read_offer(self, attributes: tuple[KeyAttribute, ...], now: float) -> None:
+        self._ask(RemoteOffer(attributes, self._moved()), now)
+
+    def answer(self, *, dialer: Endpoint | None, now: float) -> tuple[KeyAttribute, ...]:
+        self._proposed.dialer = dialer or self._dialer
+        return self._ask(AnswerRequested(self._rekey_due), now)
+
+    def read_answer(self, attributes: tuple[KeyAttribute, ...], *, peer: Endpoint | None, now: float) -> None:
+        self._proposed.peer = peer or self._peer
+        self._ask(RemoteAnswer(attributes, self._moved()), now)
+
+    def set_dialer(self) -> list[Effect]:
+        """For a new line at once: nothing holds yet that it could disturb."""
+        proposal = self._proposed
+        if self.plan is not None or proposal.dialer is None:
+            return []
+        self._dialer = proposal.dialer
+        return [SetDialer(self.line, proposal.dialer)]
+
+    def settle(self, identity: str | None, now: float) -> tuple[list[Effect], list[str]]:
+        """Offer and answer stand: effects in order, and warnings for the reply."""
+        proposal, self._proposal = self._proposed, None
+        effects: list[Effect] = []
+        if proposal.dialer is not None and proposal.dialer != self._dialer:
+            effects.append(SetDialer(self.line, proposal.dialer))
+        if proposal.keys is not None:
+            effects.append(InstallKeys(self.line, proposal.keys.keys, proposal.keys.send, proposal.keys.receive))
+        if proposal.peer is not None and proposal.peer != self._peer:
+            effects.append(SetPeer(self.line, proposal.peer))
+        mode = "plain" if proposal.mechanism is None else "secure"
+        if mode != self._mode:
+            effects.append(SetMode(self.line, mode))
+        if proposal.mechanism is not None:
+            proposal.mechanism.handle(Settled(), now)
+        if self._mechanism is not None and self._mechanism is not proposal.mechanism:
+            self._mechanism.handle(Closed(), now)
+        before = self.security
+        self.security = self._settled_security(proposal, identity)
+        self.plan = proposal.decision.plan
+        self._mechanism, self._mode = proposal.mechanism, mode
+        self._dialer, self._peer = proposal.dialer, proposal.peer
+        if proposal.keys is not None:
+            self._rekey_due = self._rekey_due and not proposal.keys.send
+            effects.append(Notify("keys_in_place", self.line, self.security))
+        if self.security != before:
+            effects.append(Notify("security_state", self.line, self.security, reason=self.security.reason))
+        return effects, proposal.warnings
+
+    def roll_back(self, now: float) -> None:
+        """The exchange failed: what held before holds (SDES-16). Keys that were not handed over are wiped."""
+        proposal, self._proposal = self._proposal, None
+        if proposal is None:
+            return
+        if proposal.keys is not None:
+            proposal.keys.keys.wipe()
+        if proposal.mechanism is not None:
+            proposal.mechanism.handle(RolledBack() if proposal.mechanism is self._mechanism else Closed(), now)
+
+    def close(self, now: float) -> list[Effect]:
+        """The line is gone. Idempotent."""
+        self.roll_back(now)
+        if self._mechanism is not None:
+            self._mechanism.handle(Closed(), now)
+            self._mechanism = None
+        self.plan = None
+        self.security = LineSecurity(self.line, self.kind, reason="closed")
+        ports, self.ports = self.ports, None
+        return [] if ports is None else [CloseRelay(self.line)]
+
+    # -------------------------------------------------------------------------------------------------- media --
+
+    def media_event(self, event: MediaEvent) -> list[Effect]:
+        if event.kind in _REKEY:
+            self._rekey_due = True
+        if event.kind is Media.KEY_EXPIRED:
+            self.security = replace(self.security, keys_in_place=False)
+        notice = _NOTICES.get(event.kind)
+        if notice is None:
+            return []
+        kind, reason = notice
+        return [Notify(kind, self.line, self.security, event.direction, event.ssrc, event.count, reason)]
+
+    # ------------------------------------------------------------------------------------------------ helpers --
+
+    @property
+    def _proposed(self) -> _Proposal:
+        if self._proposal is None:
+            raise RuntimeError(f"line {self.line} is not in an exchange")
+        return self._proposal
+
+    def _moved(self) -> bool:
+        """SDES-14: the address or the port of the media, not that of RTCP, and not a legacy hold (DYN-9)."""
+        old, new = self._peer, self._proposed.peer
+        if old is None or new is None:
+            return False
+        return (old.address, old.rtp_port) != (new.address, new.rtp_port)
+
+    def _ask(self, event: Input, now: float) -> tuple[KeyAttribute, ...]:
+        """One step of the mechanism: the attributes it wants to put. Raises what it says has failed."""
+        proposal = self._proposed
+        put: tuple[KeyAttribute, ...] = ()
+        if proposal.mechanism is None:
+            return put
+        outputs = proposal.mechanism.handle(event, now)
+        if not any(isinstance(output, Failed) for output in outputs):
+            # A repeated answer replaces the last one.
+            if proposal.keys is not None:
+                proposal.keys.keys.wipe()
+            proposal.keys, proposal.warnings = None, []
+        for output in outputs:
+            match output:
+                case PutAttributes(attributes):
+                    put = attributes
+                case KeysReady():
+                    proposal.keys = output
+                case PeerFault(code):
+                    proposal.warnings.append(code)
+                case Failed(error):
+                    raise error
+        return put
+
+    def _settled_security(self, proposal: _Proposal, identity: str | None) -> LineSecurity:
+        decision, plan = proposal.decision, proposal.decision.plan
+        secured = proposal.mechanism is not None
+        suite = proposal.keys.keys.suite.name if proposal.keys is not None else self.security.suite
+        # Nobody new holds the far end's keys when they did not change, so what was known of it still is.
+        unchanged = self.plan is not None and secured and not (proposal.keys is not None and proposal.keys.receive)
+        return LineSecurity(
+            self.line,
+            self.kind,
+            plan.mechanism,
+            plan.scope,
+            suite=suite if secured else None,
+            assured=plan.assured or (unchanged and self.security.assured),
+            peer=decision.peer,
+            identity=identity,
+            identity_basis="none" if identity is None else "asserted",
+            keys_in_place=secured and (proposal.keys is not None or self.security.keys_in_place),
+            reason=None if secured else decision.reason,
+        )

@@ -1,0 +1,157 @@
+"""An offer of ours: plan, write, read the answer, or try again with less. SDES-4..8, SDP-4, -7, -11, -15, POL-4, -6, -7.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from ueagent.errors import AgentError, NegotiationFailed
+from ueagent.keymgmt.registry import secure_transport
+from ueagent.model.media import transport_named
+from ueagent.model.security import MediaPlan, Mechanism, Scope
+from ueagent.negotiation.offer_answer import (
+    address_family,
+    dialer_endpoint,
+    is_rtp,
+    peer_endpoint,
+    read_keying,
+    reject,
+    rewrite,
+    secured_attributes,
+)
+from ueagent.negotiation.planner import Decision, plan_offer
+from ueagent.session.effects import Effect
+from ueagent.session.exchange import Exchange, endpoint_of, loopback_side, network_side
+from ueagent.session.leg import Leg
+from ueagent.wire.sdp import MediaSection, Sdp
+
+RETRY_STATUSES: Final = frozenset({488, 606})  # POL-6
+
+
+class OwnOffer(Exchange):
+    def plan(self) -> None:
+        """A proposal for each RTP line. NegotiationFailed, UsageError: the offer cannot be made."""
+        for line, section in enumerate(self.offer.media):
+            transport = transport_named(section.proto)
+            if section.port == 0 or not is_rtp(section):
+                self.set_aside(line, section, "not_rtp")
+            elif transport is not None and transport.name != transport.plain:
+                self.set_aside(line, section, "secured_by_dialer")
+            elif transport is None:
+                if self.required:
+                    detail = f"media line {line} must be secured and has an unknown transport"
+                    raise NegotiationFailed("security_required", detail, field=f"m={line}")
+                self.set_aside(line, section, "unknown_transport")
+            else:
+                self._plan_line(line, section)
+
+    def _plan_line(self, line: int, section: MediaSection) -> None:
+        dialer = dialer_endpoint(section)
+        leg = self.leg_at(line, section)
+        if leg.plan is None:
+            decision = plan_offer(line, leg.kind, self.policy, self.evidence)
+        else:
+            decision = self._continued(leg, leg.plan)
+        leg.begin(decision, dialer=dialer)
+        self.join(leg, address_family(section))
+
+    def _continued(self, leg: Leg, plan: MediaPlan) -> Decision:
+        """A later offer repeats what the line has (DYN-7): it neither drops security nor tries again to gain it."""
+        announced = plan.scope is Scope.E2AE and Mechanism.SDES in self.evidence.announced
+        return Decision(replace(plan, assured=plan.assured or announced), leg.security.peer, leg.security.reason)
+
+    def write(self, *, rekey: bool, now: float) -> tuple[bytes, list[Effect]]:
+        """The offer for the network. All relays are open."""
+        sdp, effects = self.offer, list[Effect]()
+        for line, leg in self.legs.items():
+            section = sdp.media[line]
+            crypto = leg.offer(fresh=rekey, now=now)
+            added = secured_attributes(
+                crypto, indicate=leg.proposed.scope is Scope.E2AE, padding=self.policy.sdes_padding
+            )
+            proto = _network_proto(section, leg)
+            sdp = sdp.with_media(line, rewrite(section, proto, endpoint_of(leg, network_side), added))
+            effects += leg.set_dialer()
+        return self.text(sdp, network_side), effects
+
+    def read_answer(self, answer: Sdp, now: float) -> tuple[dict[int, AgentError], set[int]]:
+        """Lines that failed and lines that stand; the rest was refused by the far side.
+
+        NegotiationFailed when a line fails that must be secured or that held before, or when nothing is left.
+        """
+        if len(answer.media) != len(self.offer.media):
+            raise NegotiationFailed("media_count", "the answer has another number of media lines than the offer")
+        failed: dict[int, AgentError] = {}
+        accepted: set[int] = set()
+        for line, leg in self.legs.items():
+            if answer.media[line].port == 0:
+                continue
+            try:
+                self._read_line(line, leg, answer.media[line], now)
+                accepted.add(line)
+            except AgentError as error:
+                if leg.plan is not None or leg.proposed.required:
+                    raise
+                failed[line] = error
+        if failed and not accepted and not any(answer.media[line].port for line in self.others):
+            raise next(iter(failed.values()))
+        return failed, accepted
+
+    def _read_line(self, line: int, leg: Leg, section: MediaSection, now: float) -> None:
+        keying = read_keying(section)
+        secured = leg.proposed.mechanism is not Mechanism.NONE
+        try:
+            if not self._proto_fits(_network_proto(self.offer.media[line], leg), section, crypto=bool(keying.crypto)):
+                detail = f"media line {line} is answered with another transport"
+                raise NegotiationFailed("transport_mismatch", detail, field=f"m={line}")
+            # SDES-8 wants one line and that a valid one; SDES-22 one mechanism.
+            if secured and (keying.invalid or Mechanism.MIKEY_TICKET in keying.mechanisms):
+                detail = f"media line {line} has invalid keying, or two kinds of it"
+                raise NegotiationFailed("bad_keying", detail, field="crypto")
+            peer = peer_endpoint(section, leg.family)
+        except AgentError:
+            keying.wipe()
+            raise
+        if not secured:
+            keying.wipe()
+        leg.read_answer(keying.crypto, peer=peer, now=now)
+
+    def _proto_fits(self, offered: str, section: MediaSection, *, crypto: bool) -> bool:
+        """SDP-11, SDP-12; CAP-3: by operator switch, crypto in the plain profile counts as the secure one."""
+        if section.proto.upper() == offered.upper():
+            return True
+        wanted = transport_named(offered)
+        plain = wanted is not None and section.proto.upper() == wanted.plain
+        return plain and crypto and self.policy.accept_avp_answer
+
+    def answer_for_dialer(self, answer: Sdp, accepted: set[int]) -> Sdp:
+        for line, leg in self.legs.items():
+            section, proto = answer.media[line], self.offer.media[line].proto
+            ours = rewrite(section, proto, endpoint_of(leg, loopback_side)) if line in accepted else reject(section, proto)
+            answer = answer.with_media(line, ours)
+        return answer
+
+    def weaken(self, status: int, now: float) -> bool:
+        """POL-6, POL-7: make the proposals weaker after the offer was refused. False when this is the end."""
+        secured = [leg for leg in self.legs.values() if leg.proposed.mechanism is not Mechanism.NONE]
+        if status not in RETRY_STATUSES or not secured:
+            return False
+        try:
+            decisions = {
+                leg.line: plan_offer(leg.line, leg.kind, self.policy, self.evidence, (*leg.refused, leg.proposed.scope))
+                for leg in secured
+            }
+        except NegotiationFailed:
+            return False
+        for leg in secured:
+            leg.weaken(decisions[leg.line], now)
+        return True
+
+
+def _network_proto(section: MediaSection, leg: Leg) -> str:
+    if leg.proposed.mechanism is Mechanism.NONE:
+        return section.proto
+    transport = transport_named(section.proto)
+    assert transport is not None
+    return secure_transport(leg.proposed.mechanism, transport.plain).name

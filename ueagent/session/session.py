@@ -1,0 +1,343 @@
+"""One dialog: commands and inputs in, effects out. RFC 3264; DYN-5..10, -17, -20, SDES-14..16, POL-4, -6, -7.
+
+    new --CreateOffer--> (opening) --> offering --AcceptAnswer--> established --Release--> ended
+    new --AcceptOffer--> (opening) --> offered --CreateAnswer--> established
+
+`opening` waits for relays: OpenRelay is an effect, its result an input. A command that fails answers with ReplyError
+and changes nothing; what an exchange would change stands in proposals of the legs until it settles.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+from ueagent.errors import AgentError, NegotiationFailed, ResourceError, UnexpectedMessage
+from ueagent.model.keys import Secret
+from ueagent.model.security import LineSecurity, SecurityPolicy
+from ueagent.negotiation.capability import Capability
+from ueagent.session.commands import (
+    AcceptAnswer,
+    AcceptOffer,
+    Command,
+    CreateAnswer,
+    CreateOffer,
+    DeclineOffer,
+    Dialog,
+    Evidence,
+    Input,
+    MediaEvent,
+    OfferFailed,
+    RelayFailed,
+    RelayOpened,
+    Release,
+)
+from ueagent.session.effects import CloseRelay, Effect, Gone, OpenRelay, ReplyDone, ReplyError, ReplySdp
+from ueagent.session.exchange import Exchange, check_count, dialer_count, loopback_side
+from ueagent.session.leg import Leg
+from ueagent.session.own_offer import OwnOffer
+from ueagent.session.their_offer import TheirOffer
+from ueagent.wire.sdp import Sdp, parse_sdp
+
+DIGEST_KEY_LENGTH: Final = 32
+
+Rng = Callable[[int], bytes]
+
+
+@dataclass(slots=True, eq=False)
+class _Opening:
+    """Relays that an exchange waits for, and what comes then."""
+
+    exchange: Exchange
+    before: str  # the state to go back to
+    then: Callable[[float], list[Effect]]
+    awaited: set[int] = field(default_factory=set)
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _LastAnswer:
+    """The answer that holds, for its repetitions in later responses (DYN-6)."""
+
+    sdp: bytes
+    warnings: tuple[str, ...]
+    dialog: Dialog | None
+    keying: bytes  # digest
+
+
+class Session:
+    def __init__(self, policy: SecurityPolicy, rng: Rng, capability: Capability) -> None:
+        """`policy` and `capability` hold for the life of the session. `rng(n)` gives n unpredictable octets."""
+        self._policy = replace(
+            policy, suites=capability.usable(policy.suites), accept_suites=capability.usable(policy.accept_suites)
+        )
+        self._rng = rng
+        self._state = "new"
+        self._role: Literal["offerer", "answerer"] = "offerer"
+        self._dialog: Dialog | None = None
+        self._emergency = False
+        self._identity: str | None = None
+        self._legs: dict[int, Leg] = {}
+        self._others: dict[int, LineSecurity] = {}
+        self._media_count = 0
+        self._opening: _Opening | None = None
+        self._own: OwnOffer | None = None
+        self._theirs: TheirOffer | None = None
+        self._last_answer: _LastAnswer | None = None
+        self._digest_key = Secret(rng(DIGEST_KEY_LENGTH))
+
+    @property
+    def state(self) -> str:
+        """new, opening, offering, offered, established or ended."""
+        return self._state
+
+    @property
+    def role(self) -> Literal["offerer", "answerer"]:
+        """Of the first offer."""
+        return self._role
+
+    @property
+    def dialog(self) -> Dialog | None:
+        return self._dialog
+
+    @property
+    def emergency(self) -> bool:
+        return self._emergency
+
+    @property
+    def lines(self) -> tuple[LineSecurity, ...]:
+        """Every m-line in order: what it has, or before the first answer what is proposed for it."""
+        exchange = self._own or self._theirs
+        reports = {} if exchange is None else exchange.reports
+        reports |= self._others | {line: leg.security for line, leg in self._legs.items()}
+        return tuple(reports[line] for line in sorted(reports))
+
+    def execute(self, command: Command, now: float) -> list[Effect]:
+        steps = TRANSITIONS[self._state]
+        step = steps.get(type(command).__name__)
+        if step is None:
+            detail = f"{type(command).__name__} does not belong into state {self._state}"
+            return [ReplyError(UnexpectedMessage("unexpected_command", detail, expected=tuple(steps)))]
+        try:
+            return step(self, command, now)
+        except AgentError as error:
+            return [ReplyError(error)]
+
+    def receive(self, happened: Input, now: float) -> list[Effect]:
+        match happened:
+            case RelayOpened() | RelayFailed():
+                return self._relay_answered(happened, now)
+            case MediaEvent():
+                leg = self._legs.get(happened.leg)
+                return [] if leg is None else leg.media_event(happened)
+
+    # ---------------------------------------------------------------------------------------------- commands --
+
+    def _create_offer(self, command: CreateOffer, now: float) -> list[Effect]:
+        offer = parse_sdp(command.sdp)
+        check_count(offer, self._media_count, dialer_count)
+        own = OwnOffer(offer, command.evidence, self._policy, self._rng, self._legs)
+
+        def write(now: float) -> list[Effect]:
+            sdp, effects = own.write(rekey=command.rekey, now=now)
+            self._began("offerer", command.evidence)
+            self._own, self._state = own, "offering"
+            return [*effects, ReplySdp(sdp, self.lines)]
+
+        with _undone(own, now):
+            own.plan()
+        return self._open_relays(own, write, now)
+
+    def _accept_answer(self, command: AcceptAnswer, now: float) -> list[Effect]:
+        own = self._own
+        assert own is not None
+        answer = parse_sdp(command.sdp)
+        failed, accepted = own.read_answer(answer, now)
+        for_dialer = own.answer_for_dialer(answer, accepted)
+        sdp = own.text(for_dialer, loopback_side)
+        self._identity = command.asserted_identity or self._identity
+        effects, warnings = self._settle(own, accepted, now)
+        warnings = [*(error.code for error in failed.values()), *warnings]
+        self._dialog = command.dialog or self._dialog
+        self._last_answer = _LastAnswer(sdp, tuple(warnings), self._dialog, self._keying_digest(answer))
+        return [*effects, ReplySdp(sdp, self.lines, tuple(warnings))]
+
+    def _repeat_answer(self, command: AcceptAnswer, now: float) -> list[Effect]:
+        """DYN-6: the first answer of a dialog is the answer; later ones are ignored, other keys in them reported."""
+        last = self._last_answer
+        if last is None:
+            raise UnexpectedMessage("unexpected_command", "no offer of ours is open", expected=("CreateOffer",))
+        if not _same_dialog(last.dialog, command.dialog):
+            raise UnexpectedMessage("other_dialog", "the offer was answered in another dialog before")
+        differs = self._keying_digest(parse_sdp(command.sdp)) != last.keying
+        self._dialog = command.dialog or self._dialog
+        self._identity = command.asserted_identity or self._identity
+        warnings = (*last.warnings, "answer_keys_differ") if differs else last.warnings
+        return [ReplySdp(last.sdp, self.lines, warnings)]
+
+    def _offer_failed(self, command: OfferFailed, now: float) -> list[Effect]:
+        own = self._own
+        assert own is not None
+        if self._media_count:
+            return [*self._undo(own, now), ReplyDone(self.lines)]
+        if not own.weaken(command.status, now):
+            return [*self._end(now), ReplyDone(), Gone("offer_failed")]
+        sdp, effects = own.write(rekey=False, now=now)
+        return [*effects, ReplySdp(sdp, self.lines)]
+
+    def _accept_offer(self, command: AcceptOffer, now: float) -> list[Effect]:
+        offer = parse_sdp(command.sdp)
+        check_count(offer, self._media_count, NegotiationFailed)
+        theirs = TheirOffer(offer, command.evidence, self._policy, self._rng, self._legs)
+
+        def write(now: float) -> list[Effect]:
+            sdp = theirs.offer_for_dialer()
+            self._began("answerer", command.evidence)
+            self._dialog = command.dialog or self._dialog
+            self._theirs, self._state = theirs, "offered"
+            return [ReplySdp(sdp, self.lines, theirs.warnings)]
+
+        with _undone(theirs, now):
+            theirs.plan(now)
+        return self._open_relays(theirs, write, now)
+
+    def _create_answer(self, command: CreateAnswer, now: float) -> list[Effect]:
+        theirs = self._theirs
+        assert theirs is not None
+        sdp, accepted = theirs.write_answer(parse_sdp(command.sdp), now)
+        self._last_answer = None
+        effects, warnings = self._settle(theirs, accepted, now)
+        return [*effects, ReplySdp(sdp, self.lines, tuple(warnings))]
+
+    def _decline_offer(self, command: DeclineOffer, now: float) -> list[Effect]:
+        theirs = self._theirs
+        assert theirs is not None
+        if self._media_count:
+            return [*self._undo(theirs, now), ReplyDone(self.lines)]
+        return [*self._end(now), ReplyDone(), Gone("declined")]
+
+    def _release(self, command: Release, now: float) -> list[Effect]:
+        return [*self._end(now), ReplyDone(), Gone(command.reason)]
+
+    # ------------------------------------------------------------------------------------------------ relays --
+
+    def _open_relays(
+        self, exchange: Exchange, then: Callable[[float], list[Effect]], now: float
+    ) -> list[Effect]:
+        opening = _Opening(exchange, self._state, then)
+        wanted = exchange.relays_to_open()
+        opening.awaited = {effect.leg for effect in wanted if isinstance(effect, OpenRelay)}
+        if opening.awaited:
+            self._opening, self._state = opening, "opening"
+            return wanted
+        with _undone(exchange, now):
+            return then(now)
+
+    def _relay_answered(self, happened: RelayOpened | RelayFailed, now: float) -> list[Effect]:
+        opening = self._opening
+        if opening is None or happened.leg not in opening.awaited:
+            return [CloseRelay(happened.leg)] if isinstance(happened, RelayOpened) else []
+        opening.awaited.discard(happened.leg)
+        if isinstance(happened, RelayOpened):
+            opening.exchange.legs[happened.leg].ports = happened
+        else:
+            opening.failure = happened.reason
+        if opening.awaited:
+            return []
+        self._opening, self._state = None, opening.before
+        error: AgentError = ResourceError("no_relay", f"a media line got no relay: {opening.failure}")
+        if opening.failure is None:
+            try:
+                return opening.then(now)
+            except AgentError as failure:
+                error = failure
+        return [*opening.exchange.undo(now), ReplyError(error)]
+
+    # ----------------------------------------------------------------------------------------------- helpers --
+
+    def _began(self, role: Literal["offerer", "answerer"], evidence: Evidence) -> None:
+        if not self._media_count:
+            self._role, self._emergency = role, evidence.emergency
+        self._identity = evidence.asserted_identity or self._identity
+
+    def _settle(self, exchange: Exchange, accepted: set[int], now: float) -> tuple[list[Effect], list[str]]:
+        self._legs, effects, warnings = exchange.settle(accepted, self._identity, now)
+        self._others = exchange.others
+        self._media_count = len(exchange.offer.media)
+        self._own = self._theirs = None
+        self._state = "established"
+        return effects, warnings
+
+    def _undo(self, exchange: Exchange, now: float) -> list[Effect]:
+        self._own = self._theirs = None
+        self._state = "established"
+        return exchange.undo(now)
+
+    def _end(self, now: float) -> list[Effect]:
+        """DYN-20: every context removed, every key wiped."""
+        effects: list[Effect] = []
+        exchange = self._own or self._theirs
+        legs = self._legs | ({} if exchange is None else exchange.legs)
+        for _, leg in sorted(legs.items()):
+            effects += leg.close(now)
+        self._legs, self._others, self._own, self._theirs, self._last_answer = {}, {}, None, None, None
+        self._digest_key.wipe()
+        self._state = "ended"
+        return effects
+
+    def _keying_digest(self, sdp: Sdp) -> bytes:
+        mac = hmac.new(self._digest_key.reveal(), digestmod="sha256")
+        for section in sdp.media:
+            for attribute in section.attributes_named("crypto"):
+                mac.update(attribute.value or b"")
+            mac.update(b"\n")
+        return mac.digest()
+
+
+# What a dialer may ask in which state.
+TRANSITIONS: Final[dict[str, dict[str, Callable[[Session, Any, float], list[Effect]]]]] = {
+    "new": {
+        "CreateOffer": Session._create_offer,
+        "AcceptOffer": Session._accept_offer,
+        "Release": Session._release,
+    },
+    "opening": {},
+    "offering": {
+        "AcceptAnswer": Session._accept_answer,
+        "OfferFailed": Session._offer_failed,
+        "Release": Session._release,
+    },
+    "offered": {
+        "CreateAnswer": Session._create_answer,
+        "DeclineOffer": Session._decline_offer,
+        "Release": Session._release,
+    },
+    "established": {
+        "CreateOffer": Session._create_offer,
+        "AcceptOffer": Session._accept_offer,
+        "AcceptAnswer": Session._repeat_answer,
+        "Release": Session._release,
+    },
+    "ended": {},
+}
+
+
+@contextmanager
+def _undone(exchange: Exchange, now: float) -> Iterator[None]:
+    """Whatever the exchange began is undone when it fails. No relay is open yet for its new lines."""
+    try:
+        yield
+    except AgentError:
+        exchange.undo(now)
+        raise
+
+
+def _same_dialog(first: Dialog | None, later: Dialog | None) -> bool:
+    """Two descriptions of one dialog; what is not known does not tell them apart."""
+    if first is None or later is None:
+        return True
+    tags = (first.remote_tag, later.remote_tag)
+    return first.call_id == later.call_id and (None in tags or tags[0] == tags[1])
