@@ -1,7 +1,6 @@
 """Two sessions back to back: a fake relay, a fake clock, a seeded random source, and the network between them.
 
-`Agent` performs effects as the runner does: it opens relays, takes the keys out of a KeySet and wipes it. `PlainNetwork`
-functions turn one side's SDP into what the other side would see behind an access edge.
+`Agent` performs effects as the runner does: it opens relays, takes the keys out of a KeySet and wipes it.
 """
 
 from __future__ import annotations

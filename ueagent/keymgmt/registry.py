@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from ueagent.keymgmt.mechanism import KeyMechanism
 from ueagent.model.media import TRANSPORTS, Transport
-from ueagent.model.security import MediaPlan, Mechanism, SecurityPolicy
+from ueagent.model.security import Mechanism, MediaPlan, SecurityPolicy
 
 Rng = Callable[[int], bytes]
 Factory = Callable[[MediaPlan, SecurityPolicy, Rng], KeyMechanism]

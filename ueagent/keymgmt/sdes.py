@@ -28,7 +28,7 @@ from ueagent.keymgmt.mechanism import (
     RolledBack,
     Settled,
 )
-from ueagent.model.keys import KeySet, MasterKey, Mki, Secret
+from ueagent.model.keys import KeySet, Mki, Secret
 from ueagent.model.media import MediaKind
 from ueagent.model.security import MediaPlan, SecurityPolicy
 from ueagent.model.suites import SUITES, CryptoSuite
@@ -42,7 +42,7 @@ MAX_WINDOW: Final = 1024  # packets; 5.3
 Rng = Callable[[int], bytes]
 
 # 5.3: which session parameters of the peer we can live with. A name that is missing makes the line unacceptable.
-PARAMETER_RULES: Final = MappingProxyType[str, Callable[[str | None], bool]](
+PARAMETER_RULES: Final = MappingProxyType[str, Callable[[object], bool]](
     {
         "KDR": lambda _: False,  # Annex C: no key derivation rate
         "UNENCRYPTED_SRTP": lambda _: False,  # POL-10
@@ -59,7 +59,7 @@ PARAMETER_RULES: Final = MappingProxyType[str, Callable[[str | None], bool]](
 class _Agreed:
     """What offer and answer settled on. `send` is owned here; of the peer's keys only a digest stays."""
 
-    tag: int
+    tag: str  # as first written
     suite: CryptoSuite
     send: SdesKey
     peer: bytes
@@ -122,12 +122,12 @@ class Sdes:
         """New keys, one line per suite (SDES-4, -6), or the current line again (SDES-15)."""
         current = self._current
         if current is not None and not event.fresh:
-            lines = (_line(current.tag, current.suite, _copy(current.send)),)
+            lines: tuple[SdesCrypto, ...] = (_line(current.tag, current.suite, _copy(current.send)),)
         else:
             taken: set[bytes] = set()
             mki = self._next_mki()
             lines = tuple(
-                _line(tag, suite, self._draw(suite, mki, taken)) for tag, suite in enumerate(self._offer_suites, 1)
+                _line(str(tag), suite, self._draw(suite, mki, taken)) for tag, suite in enumerate(self._offer_suites, 1)
             )
         self._ours = lines
         self._offered_keys = frozenset(self._master_digests(lines))
@@ -185,7 +185,7 @@ class Sdes:
             mirrored = theirs.keys[0].mki if self._symmetric_mki else None  # SDES-12
             key = self._draw(suite, mirrored or self._next_mki(), set(self._offered_keys))
         _wipe(self._ours)
-        self._ours = (_line(theirs.tag, suite, key),)
+        self._ours = (_line(theirs.tag_text, suite, key),)
         return [PutAttributes(self._ours), *self._agree(theirs, _copy(key), self._moved, "answering")]
 
     def _acceptable(self, line: SdesCrypto) -> bool:
@@ -195,7 +195,7 @@ class Sdes:
 
     def _agree(self, theirs: SdesCrypto, send: SdesKey, moved: bool, state: str) -> list[Output]:
         suite = SUITES[theirs.suite]
-        agreed = _Agreed(theirs.tag, suite, send, self._peer_digest(theirs))
+        agreed = _Agreed(theirs.tag_text, suite, send, self._peer_digest(theirs))
         current = self._current
         same_peer = current is not None and current.suite is suite and current.peer == agreed.peer
         same_send = current is not None and current.suite is suite and current.send.key_salt == send.key_salt
@@ -210,8 +210,8 @@ class Sdes:
             return []
         keys = KeySet(
             suite,
-            send=_master_key(suite, send),
-            receive=tuple(_master_key(suite, key) for key in theirs.keys),
+            send=send.master_key(suite),
+            receive=tuple(key.master_key(suite) for key in theirs.keys),
             receive_window=self._receive_window(theirs),
         )
         return [*faults, KeysReady(keys, send=not same_send, receive=moved or not same_peer)]
@@ -268,8 +268,9 @@ class Sdes:
         return Mki(self._mki_value, MKI_LENGTH)
 
     def _receive_window(self, theirs: SdesCrypto) -> int:
-        hints = [int(p.value) for p in theirs.session_params if p.name == "WSH" and p.value is not None]
-        return max(self._window, *(min(hint, MAX_WINDOW) for hint in hints)) if hints else self._window
+        """5.3: their hint counts where it is wider than ours, up to a limit."""
+        hints = [p.value for p in theirs.session_params if p.name == "WSH" and isinstance(p.value, int)]
+        return max([self._window, *(min(hint, MAX_WINDOW) for hint in hints)])
 
     @staticmethod
     def _line_of(agreed: _Agreed) -> SdesCrypto:
@@ -285,10 +286,8 @@ class Sdes:
         ]
 
     def _master_digest(self, suite: CryptoSuite, key: SdesKey) -> bytes:
-        master = _cut(key.key_salt, 0, suite.key_length)
-        digest = hmac.digest(self._digest_key.reveal(), master.reveal(), "sha256")
-        master.wipe()
-        return digest
+        with memoryview(key.key_salt.reveal()) as octets, octets[: suite.key_length] as master:
+            return hmac.new(self._digest_key.reveal(), master, "sha256").digest()
 
     def _peer_digest(self, theirs: SdesCrypto) -> bytes:
         """Of everything that makes a receive context what it is; a lifetime alone makes no new key."""
@@ -335,23 +334,12 @@ def create(plan: MediaPlan, policy: SecurityPolicy, rng: Rng) -> Sdes:
     )
 
 
-def _line(tag: int, suite: CryptoSuite, key: SdesKey) -> SdesCrypto:
-    return SdesCrypto(tag, str(tag), suite.name, (key,), ())
+def _line(tag: str, suite: CryptoSuite, key: SdesKey) -> SdesCrypto:
+    return SdesCrypto(int(tag), tag, suite.name, (key,))
 
 
 def _copy(key: SdesKey) -> SdesKey:
     return SdesKey(key.key_salt.copy(), key.lifetime, key.mki)
-
-
-def _master_key(suite: CryptoSuite, key: SdesKey) -> MasterKey:
-    salt = _cut(key.key_salt, suite.key_length, suite.key_salt_length)
-    return MasterKey(_cut(key.key_salt, 0, suite.key_length), salt, mki=key.mki, lifetime=key.lifetime)
-
-
-def _cut(secret: Secret, start: int, end: int) -> Secret:
-    """Part of a secret as one of its own. A view, because a slice of octets would stay in memory."""
-    with memoryview(secret.reveal()) as view, view[start:end] as part:
-        return Secret(part)
 
 
 def _parameters_acceptable(params: Iterable[SessionParam]) -> bool:
@@ -360,8 +348,7 @@ def _parameters_acceptable(params: Iterable[SessionParam]) -> bool:
 
 def _wipe(lines: Iterable[SdesCrypto]) -> None:
     for line in lines:
-        for key in line.keys:
-            key.key_salt.wipe()
+        line.wipe()
 
 
 def _failure(code: str, detail: str) -> NegotiationFailed:

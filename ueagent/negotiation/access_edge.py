@@ -14,7 +14,13 @@ from typing import Final, Literal
 
 from ueagent.errors import UsageError
 from ueagent.model.security import Mechanism
-from ueagent.wire.sip_security import SecMechanism, build_security_client, parse_security
+from ueagent.wire.sip_security import (
+    SecMechanism,
+    build_security_client,
+    build_security_verify,
+    duplicate_preferences,
+    parse_security,
+)
 
 Headers = tuple[tuple[str, str], ...]
 Next = Literal["done", "retry", "give_up"]
@@ -67,8 +73,8 @@ class Registration:
     @property
     def announced(self) -> frozenset[Mechanism]:
         """Mechanisms that both sides announced (REG-10)."""
-        theirs = {entry.name.lower() for entry in self._agreed if entry.is_mediasec}
-        return frozenset(row.mechanism for row in self._rows if row.token in theirs)
+        media = [entry for entry in self._agreed if entry.is_mediasec]
+        return frozenset(row.mechanism for row in self._rows if any(entry.names(row.token) for entry in media))
 
     def offer(self) -> Headers:
         """Header values for the next REGISTER. None at all when nothing is enabled (GEN-1)."""
@@ -91,13 +97,12 @@ class Registration:
         """What the edge answered to REGISTER. MalformedMessage, UsageError: nothing has changed."""
         if not 200 <= status <= 699:
             raise UsageError("not_final", f"status {status} is not a final one", field="status")
-        entries, warnings = parse_security(security_server)
+        entries = parse_security(security_server)
+        warnings = tuple(f"duplicate_preference:{name}" for name in duplicate_preferences(entries))  # REG-3
         outcome = "accepted" if status < 300 else _OUTCOMES.get(status, "failed")
         # REG-19: a challenge must bring the list itself; media entries never stand in for what signalling needs.
         pool = entries if status == CHALLENGE else (entries or self._list or self._agreed)
-        agreement = any(
-            not entry.is_mediasec and (not ipsec_expected or entry.name.lower() == SIGNALLING) for entry in pool
-        )
+        agreement = any(not entry.is_mediasec and (not ipsec_expected or entry.names(SIGNALLING)) for entry in pool)
         if ipsec_expected and not agreement and outcome in ("challenged", "accepted"):
             return self._result(self._fail((), ()), False, (*warnings, "no_signalling_agreement"))
         step = TRANSITIONS[self._state].get(outcome)
@@ -149,10 +154,8 @@ class Registration:
 
     # ----------------------------------------------------------------------------------------------- helpers --
 
-    def _result(self, following: Next, agreement: bool, warnings: Sequence[str]) -> RegistrationResult:
-        return RegistrationResult(
-            following, self.offer(), self._request_headers(), self.announced, agreement, tuple(warnings)
-        )
+    def _result(self, following: Next, agreement: bool, warnings: tuple[str, ...]) -> RegistrationResult:
+        return RegistrationResult(following, self.offer(), self._request_headers(), self.announced, agreement, warnings)
 
     def _option_headers(self) -> Headers:
         return (("Require", OPTION_TAG), ("Proxy-Require", OPTION_TAG)) if self._option_tag else ()
@@ -183,4 +186,4 @@ TRANSITIONS: Final[dict[str, dict[str, _Step]]] = {
 
 
 def _verify(entries: Sequence[SecMechanism]) -> Headers:
-    return tuple(("Security-Verify", entry.text) for entry in entries)
+    return tuple(("Security-Verify", value) for value in build_security_verify(entries))

@@ -17,6 +17,4 @@ class Capability:
     def usable(self, names: Iterable[str]) -> tuple[str, ...]:
         """Those of `names`, in their order, that are present and may be negotiated at all (POL-10: no NULL, no F8)."""
         known = ((name, suite_named(name)) for name in names)
-        return tuple(
-            name for name, suite in known if suite is not None and suite.selectable and name in self.suites
-        )
+        return tuple(name for name, suite in known if suite is not None and suite.selectable and name in self.suites)

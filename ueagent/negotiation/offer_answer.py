@@ -21,9 +21,16 @@ from ueagent.model.media import Direction, Endpoint, MediaKind, Transport, trans
 from ueagent.model.security import Mechanism
 from ueagent.negotiation.planner import Indicator
 from ueagent.wire.sdp import MediaSection, Sdp
-from ueagent.wire.sdp_attributes import SdesCrypto, build_crypto, read_3ge2ae, read_crypto
+from ueagent.wire.sdp_attributes import (
+    ATTRIBUTES,
+    SdesCrypto,
+    build_3ge2ae,
+    build_crypto,
+    carries,
+    read_3ge2ae,
+    read_crypto,
+)
 
-KEYING: Final = ("crypto", "3ge2ae", "fingerprint", "setup", "tls-id", "key-mgmt")
 POTENTIAL: Final = ("tcap", "acap", "pcfg", "acfg", "creq", "csup")
 ICE: Final = (
     "candidate",
@@ -38,8 +45,7 @@ ICE: Final = (
 )
 # rtcp-mux is not offered in the 3GPP profile, and an offer of it is declined by not answering it: the relay has a
 # socket of its own for RTCP (DYN-14).
-OWNED: Final = frozenset((*KEYING, *POTENTIAL, *ICE, "rtcp", "rtcp-mux", "rtcp-mux-only"))
-REQUESTED: Final = b"a=3ge2ae:requested"  # SDP-1, SDP-4
+OWNED: Final = frozenset((*ATTRIBUTES, *POTENTIAL, *ICE, "rtcp", "rtcp-mux", "rtcp-mux-only"))
 
 # A peer that will not receive: what the other side may still do (RFC 3264, 8.4).
 _HELD: Final = MappingProxyType(
@@ -86,16 +92,15 @@ class Keying:
 
     def wipe(self) -> None:
         for line in self.crypto:
-            for key in line.keys:
-                key.key_salt.wipe()
+            line.wipe()
 
 
 def read_keying(section: MediaSection) -> Keying:
     crypto, invalid = read_crypto(section)
     present = {
         Mechanism.SDES: bool(crypto),
-        Mechanism.DTLS_SRTP: section.attribute("fingerprint") is not None,
-        Mechanism.MIKEY_TICKET: section.attribute("key-mgmt") is not None,
+        Mechanism.DTLS_SRTP: carries(section, "fingerprint"),
+        Mechanism.MIKEY_TICKET: carries(section, "key-mgmt"),
     }
     indicator = Indicator(read_3ge2ae(section) or Indicator.ABSENT.value)
     return Keying(tuple(crypto), len(invalid), indicator, frozenset(m for m, here in present.items() if here))
@@ -136,8 +141,8 @@ def address_family(section: MediaSection) -> int:
 
 def secured_attributes(crypto: Iterable[SdesCrypto], *, indicate: bool, padding: bool) -> list[bytes]:
     """The lines that key a medium, `a=3ge2ae:requested` before them when `indicate` (SDP-4)."""
-    lines = [b"a=crypto:" + build_crypto(value, padding=padding) for value in crypto]
-    return [REQUESTED, *lines] if indicate and lines else lines
+    lines = [build_crypto(value, padding=padding) for value in crypto]
+    return [build_3ge2ae("requested"), *lines] if indicate and lines else lines
 
 
 def rewrite(section: MediaSection, proto: str, endpoint: Endpoint, added: Sequence[bytes] = ()) -> MediaSection:

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from ueagent.errors import NegotiationFailed
 from ueagent.keymgmt.registry import MECHANISMS, carried_by
 from ueagent.model.media import MediaKind, Transport
-from ueagent.model.security import MediaPlan, Mechanism, Scope, SecurityPolicy, Setting, Signalling
+from ueagent.model.security import Mechanism, MediaPlan, Scope, SecurityPolicy, Setting, Signalling
 from ueagent.model.suites import DEFAULT_OFFER, SUITES
 
 _ORDER: Final = tuple(Setting)
@@ -119,7 +119,7 @@ def plan_offer(
     if required:
         detail = f"media line {line} must be secured and no mechanism is usable: {reason}"
         raise NegotiationFailed("security_required", detail, field=f"m={line}")
-    return Decision(_plain(line, kind), reason)
+    return Decision(_plain(line, kind), reason=reason)
 
 
 def offered_suites(kind: MediaKind, policy: SecurityPolicy) -> tuple[str, ...]:
@@ -168,11 +168,7 @@ def _best_effort(
     required: bool,
 ) -> Decision | None:
     """CAP-2: RTP/AVP with crypto counts only together with 3ge2ae. What does not fit is an ordinary plain line."""
-    if (
-        not policy.accept_crypto_on_avp
-        or Mechanism.SDES not in offered.keying
-        or offered.indicator is Indicator.ABSENT
-    ):
+    if not policy.accept_crypto_on_avp or Mechanism.SDES not in offered.keying or offered.indicator is Indicator.ABSENT:
         return None
     try:
         return _secured(offered, policy, circumstances, current, required)

@@ -30,7 +30,7 @@ from ueagent.keymgmt.mechanism import (
 )
 from ueagent.keymgmt.registry import create_mechanism
 from ueagent.model.media import Endpoint, MediaKind
-from ueagent.model.security import LineSecurity, MediaPlan, Mechanism, Scope, SecurityPolicy
+from ueagent.model.security import LineSecurity, Mechanism, MediaPlan, Scope, SecurityPolicy
 from ueagent.negotiation.planner import Decision
 from ueagent.session.commands import Media, MediaEvent, RelayOpened
 from ueagent.session.effects import CloseRelay, Effect, InstallKeys, Notify, OpenRelay, SetDialer, SetMode, SetPeer

@@ -1,5 +1,4 @@
-"""An offer of ours: plan, write, read the answer, or try again with less. SDES-4..8, SDP-4, -7, -11, -15, POL-4, -6, -7.
-"""
+"""An offer of ours: plan, write, read the answer, try again with less. SDES-4..8, SDP-4..15, POL-4, -6, -7."""
 
 from __future__ import annotations
 
@@ -9,7 +8,7 @@ from typing import Final
 from ueagent.errors import AgentError, NegotiationFailed
 from ueagent.keymgmt.registry import secure_transport
 from ueagent.model.media import transport_named
-from ueagent.model.security import MediaPlan, Mechanism, Scope
+from ueagent.model.security import Mechanism, MediaPlan, Scope
 from ueagent.negotiation.offer_answer import (
     address_family,
     dialer_endpoint,
@@ -128,7 +127,9 @@ class OwnOffer(Exchange):
     def answer_for_dialer(self, answer: Sdp, accepted: set[int]) -> Sdp:
         for line, leg in self.legs.items():
             section, proto = answer.media[line], self.offer.media[line].proto
-            ours = rewrite(section, proto, endpoint_of(leg, loopback_side)) if line in accepted else reject(section, proto)
+            ours = (
+                rewrite(section, proto, endpoint_of(leg, loopback_side)) if line in accepted else reject(section, proto)
+            )
             answer = answer.with_media(line, ours)
         return answer
 

@@ -224,9 +224,7 @@ class Session:
 
     # ------------------------------------------------------------------------------------------------ relays --
 
-    def _open_relays(
-        self, exchange: Exchange, then: Callable[[float], list[Effect]], now: float
-    ) -> list[Effect]:
+    def _open_relays(self, exchange: Exchange, then: Callable[[float], list[Effect]], now: float) -> list[Effect]:
         opening = _Opening(exchange, self._state, then)
         wanted = exchange.relays_to_open()
         opening.awaited = {effect.leg for effect in wanted if isinstance(effect, OpenRelay)}

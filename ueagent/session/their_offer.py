@@ -99,7 +99,7 @@ class TheirOffer(Exchange):
         return self.text(sdp, loopback_side)
 
     def write_answer(self, answer: Sdp, now: float) -> tuple[bytes, set[int]]:
-        """The answer for the network, and the lines that the dialer took. UsageError: the dialer's answer is no good."""
+        """The answer for the network, and the lines that the dialer took. UsageError: its answer is no good."""
         if len(answer.media) != len(self.offer.media):
             raise UsageError("media_count", "the answer has another number of media lines than the offer", field="sdp")
         accepted = {line for line in self.legs if answer.media[line].port != 0}
