@@ -90,6 +90,7 @@ class _Lib:
     UMS_EVENT_ENGINE: Final[int]
     UMS_EVENT_LEG_CLOSED: Final[int]
     UMS_EVENT_SOCKET: Final[int]
+    UMS_EVENT_LOST: Final[int]
 
     def ums_status_name(self, status: int, /) -> Pointer: ...
     def ums_suite_count(self, /) -> int: ...
