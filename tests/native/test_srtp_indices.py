@@ -151,7 +151,7 @@ def test_odd_window_is_rounded_up_to_a_multiple_of_64() -> None:
         assert refusal(rx, _sent(200 - 128)) == Status.TOO_OLD
 
 
-@pytest.mark.parametrize("window", (64, 1024))
+@pytest.mark.parametrize("window", [64, 1024])
 def test_srtcp_has_a_replay_list_of_its_own(window: int) -> None:
     """SRTP-5."""
     with receiver(rtcp_window=window) as rx:
@@ -182,7 +182,7 @@ def test_srtcp_index_counts_per_ssrc_from_one() -> None:
     assert words == ["80000001", "80000002", "80000001", "80000003"]
 
 
-@pytest.mark.parametrize("suite", (CM80, GCM128))
+@pytest.mark.parametrize("suite", [CM80, GCM128])
 def test_sending_estimates_the_index_and_spends_each_once(suite: str) -> None:
     """SRTP-11: reordered new packets go out, a repeated index with another payload does not."""
     oracle = model(suite)
