@@ -1,0 +1,132 @@
+"""The composition root: the only place that builds the parts of the daemon and puts them together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ueagent_hw.inventory import Inventory
+
+from ueagent import version
+from ueagent.daemon.config import Config
+from ueagent.daemon.engines import engine_choices, exceptions
+from ueagent.daemon.handlers import HANDLERS, Context
+from ueagent.daemon.ipc_server import Connection, Handler, IpcServer, Limits, Service
+from ueagent.daemon.logs import Log
+from ueagent.daemon.process import hardening
+from ueagent.daemon.relay_host import RelayHost
+from ueagent.daemon.runner import Runner
+from ueagent.daemon.sessions import Bindings, Sessions, Subscribers
+from ueagent.ipc import api
+from ueagent.ipc.interface_text import interface_text, literal_names
+from ueagent.keymgmt.registry import MECHANISMS
+from ueagent.model.suites import SUITES
+from ueagent.negotiation.access_edge import EdgeProfile
+from ueagent.negotiation.capability import Capability
+
+_DOC = "Media security of IMS phones (3GPP TS 33.328). SDP is the only place where keys cross this interface."
+
+
+class Agent:
+    """One agent on the socket `path`: `async with Agent(config, log, path) as agent`, in a running event loop.
+
+    Building it raises UsageError `bad_config` for what the machine cannot do, entering it UsageError for a socket that
+    cannot be had.
+    """
+
+    def __init__(self, config: Config, log: Log, path: str | Path) -> None:
+        self.path = Path(path)
+        self._config = config
+        self._log = log
+        inventory, choices = engine_choices(config.engine)
+        self._sessions = Sessions(config.ipc)
+        self._subscribers = Subscribers(config.ipc.event_queue)
+        self._relay = RelayHost(config.network, config.relay, exceptions(choices), log)
+        self._runner = Runner(self._relay, self._sessions, self._subscribers, log)
+        capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
+        context = Context(
+            config=config,
+            capability=capability,
+            about=self._about(inventory, capability),
+            relay=self._relay,
+            runner=self._runner,
+            sessions=self._sessions,
+            bindings=Bindings(EdgeProfile(config.registration.sdes, config.registration.strict), config.ipc),
+            subscribers=self._subscribers,
+            log=log,
+        )
+        limits = Limits(config.ipc.max_clients, config.ipc.max_clients_per_user, config.ipc.max_message)
+        self._server = IpcServer(self._service(context), log, limits)
+        for choice in choices:
+            log.debug("engine_chosen", suite=choice.suite, engine=choice.engine, reason=choice.reason)
+
+    @property
+    def arena(self) -> list[str]:
+        """What protects the memory that holds the keys, by name."""
+        return self._relay.arena
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._relay.start(self._runner.happened)
+            await self._server.start(self.path, self._config.ipc.group)
+        except BaseException:
+            self._relay.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """No more clients, all sessions released, keys wiped, the socket gone. Idempotent."""
+        for entry in self._sessions:
+            self._runner.release(entry, "agent_stopped")
+        self._subscribers.close()
+        await self._server.close()
+        self._relay.close()
+
+    def _service(self, context: Context) -> Service:
+        names = literal_names(api)
+        return Service(
+            product="ueagent",
+            version=version(),
+            methods=api.METHODS,
+            handlers={name: _bound(context, name) for name in HANDLERS},
+            texts={
+                interface: interface_text(
+                    interface, api.METHODS, api.ERRORS, api.ErrorParameters, doc=_DOC, literals=names
+                )
+                for interface in api.INTERFACES
+            },
+            closed=self._connection_closed,
+        )
+
+    def _connection_closed(self, connection: Connection) -> None:
+        """A session that is not detached ends with its connection."""
+        for entry in self._sessions:
+            if entry.connection is connection:
+                self._runner.release(entry, "connection_closed")
+
+    def _about(self, inventory: Inventory, capability: Capability) -> api.DescribeReply:
+        return api.DescribeReply(
+            version=version(),
+            mechanisms=[mechanism.value for mechanism in MECHANISMS],
+            suites=list(capability.usable(SUITES)),
+            engines=[
+                api.EngineState(
+                    name=engine.name, present=engine.present, self_test=engine.self_test, suites=list(engine.suites)
+                )
+                for engine in inventory.engines
+            ],
+            arena=[*self._relay.arena, *hardening()],
+            max_sessions=self._config.ipc.max_sessions,
+            max_message=self._config.ipc.max_message,
+        )
+
+
+def _bound(context: Context, name: str) -> Handler:
+    handle = HANDLERS[name]
+    return lambda connection, request: handle(context, connection, request)

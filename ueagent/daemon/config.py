@@ -1,0 +1,334 @@
+"""The daemon's configuration: TOML -> frozen `Config`. Every key is a row; nothing else is accepted.
+
+A value that does not fit, and a key that nobody knows, end with one UsageError `bad_config` whose `field` is
+`section.key` and whose detail says what is allowed. No key reaches a lab switch (POL-10).
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import ip_address
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
+
+from ueagent.errors import UsageError
+from ueagent.model.security import SecurityPolicy, Setting
+from ueagent.model.suites import SUITES
+
+MAX_FILE: Final = 256 * 1024  # octets
+
+
+@dataclass(frozen=True, slots=True)
+class IpcConfig:
+    socket: str | None = None  # None: `ueagent run` knows the usual place
+    group: str | None = None
+    max_clients: int = 128
+    max_clients_per_user: int = 64
+    max_sessions: int = 256
+    max_sessions_per_user: int = 128
+    max_bindings_per_user: int = 16
+    max_message: int = 256 * 1024
+    event_queue: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    address: str = "127.0.0.1"
+    address6: str | None = None
+    ports: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationConfig:
+    sdes: bool = True
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    order: tuple[str, ...] = ()
+    disabled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    max_legs: int = 256
+    max_ssrc: int = 8
+    idle_seconds: int = 30
+    learn_peer: bool = True
+    auth_burst: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+    file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    ipc: IpcConfig = field(default_factory=IpcConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    policy: SecurityPolicy = field(default_factory=SecurityPolicy)
+    registration: RegistrationConfig = field(default_factory=RegistrationConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    relay: RelayConfig = field(default_factory=RelayConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+
+
+# ---------------------------------------------------------------------------------------------------------- checks --
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`read` turns a TOML value into ours or raises ValueError; `allowed` completes "allowed: ..."."""
+
+    allowed: str
+    read: Callable[[Any], Any]
+
+
+def _fits(condition: bool) -> None:
+    if not condition:
+        raise ValueError
+
+
+def _boolean() -> Check:
+    def read(value: Any) -> bool:
+        _fits(isinstance(value, bool))
+        return bool(value)
+
+    return Check("true or false", read)
+
+
+def _integer(low: int, high: int) -> Check:
+    def read(value: Any) -> int:
+        _fits(type(value) is int and low <= value <= high)
+        return int(value)
+
+    return Check(f"a whole number from {low} to {high}", read)
+
+
+def _text() -> Check:
+    def read(value: Any) -> str:
+        _fits(isinstance(value, str) and 0 < len(value) <= 4096 and value.isprintable())
+        return str(value)
+
+    return Check("a text that is not empty", read)
+
+
+def _path() -> Check:
+    def read(value: Any) -> str:
+        _fits(isinstance(value, str) and value.isprintable() and Path(value).is_absolute())
+        return str(value)
+
+    return Check("an absolute path", read)
+
+
+def _one_of(*words: str, kind: Callable[[str], Any] = str) -> Check:
+    def read(value: Any) -> Any:
+        _fits(value in words)
+        return kind(value)
+
+    return Check("one of " + ", ".join(f'"{word}"' for word in words), read)
+
+
+def _names(words: tuple[str, ...] = (), *, empty: bool = True) -> Check:
+    def read(value: Any) -> tuple[str, ...]:
+        _fits(isinstance(value, list) and all(isinstance(item, str) and item for item in value))
+        _fits(len(set(value)) == len(value) and (empty or bool(value)))
+        _fits(not words or set(value) <= set(words))
+        return tuple(value)
+
+    among = f" among {', '.join(words)}" if words else ""
+    return Check(f"a list of different names{among}{'' if empty else ', not empty'}", read)
+
+
+def _address(version: int) -> Check:
+    def read(value: Any) -> str:
+        _fits(isinstance(value, str))
+        address = ip_address(value)
+        _fits(address.version == version and not address.is_multicast and not address.is_unspecified)
+        return str(address)
+
+    return Check(f"an IPv{version} address of this machine", read)
+
+
+def _ports() -> Check:
+    def read(value: Any) -> tuple[int, int]:
+        _fits(isinstance(value, list) and len(value) == 2 and all(type(port) is int for port in value))
+        low, high = value
+        _fits(1023 < low < high < 65536)
+        return low, high
+
+    return Check("[low, high] with 1024 <= low < high <= 65535", read)
+
+
+# ------------------------------------------------------------------------------------------------------------ rows --
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    check: Check
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    name: str
+    kind: type[Any]
+    doc: str
+    keys: tuple[Key, ...]
+
+
+_SETTING: Final = _one_of(*(setting.value for setting in Setting), kind=Setting)
+_SELECTABLE: Final = tuple(suite.name for suite in SUITES.values() if suite.selectable)
+
+# fmt: off
+SECTIONS: Final = (
+    Section("ipc", IpcConfig, "Who may talk to the agent, and how much.", (
+        Key("socket", _path(), "default: $XDG_RUNTIME_DIR/ueagent/agent.sock, or /run/ueagent/agent.sock for root"),
+        Key("group", _text(), "let this group in too: the socket's mode is 0660 then, else 0600"),
+        Key("max_clients", _integer(1, 4096), "connections at a time"),
+        Key("max_clients_per_user", _integer(1, 4096), "connections at a time of one user"),
+        Key("max_sessions", _integer(1, 65536), "calls at a time"),
+        Key("max_sessions_per_user", _integer(1, 65536), "calls at a time of one user"),
+        Key("max_bindings_per_user", _integer(1, 1024), "registrations at a time of one user"),
+        Key("max_message", _integer(4096, 16 * 1024 * 1024), "octets of one request"),
+        Key("event_queue", _integer(1, 65536), "events kept for a subscriber that does not read; more are counted"),
+    )),
+    Section("network", NetworkConfig, "Where media meets the network.", (
+        Key("address", _address(4), "written into SDP; the default serves tests and demos on one machine only"),
+        Key("address6", _address(6), "for calls whose SDP is IPv6; without it they fail"),
+        Key("ports", _ports(), "RTP takes even ports, RTCP the next; default: what the system gives"),
+    )),
+    Section("policy", SecurityPolicy, "What protection is wanted (POL-1..POL-10).", (
+        Key("sdes_e2ae", _SETTING, "SDES between phone and access edge (POL-1)"),
+        Key("sdes_e2e", _SETTING, "SDES between the phones (POL-1)"),
+        Key("suites", _names(_SELECTABLE, empty=False), "offered, best first (SDES-2)"),
+        Key("accept_suites", _names(_SELECTABLE, empty=False), "accepted in an offer"),
+        Key("sdes_padding", _boolean(), "write base64 keys with padding (SDES-3)"),
+        Key("sdes_lifetime_exponent", _integer(10, 48), "write a key lifetime |2^n; default: none (SDES-11)"),
+        Key("sdes_mki", _boolean(), "write an MKI |1:4 (SDES-11)"),
+        Key("sdes_symmetric_mki", _boolean(), "answer an MKI with an MKI (SDES-12)"),
+        Key("accept_crypto_on_avp", _boolean(), "take keys on RTP/AVP when 3ge2ae stands beside them (CAP-2)"),
+        Key("accept_avp_answer", _boolean(), "take an answer that says RTP/AVP and has keys (CAP-3)"),
+        Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
+        Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
+    )),
+    Section("registration", RegistrationConfig, "What a REGISTER announces (REG-1..REG-20).", (
+        Key("sdes", _boolean(), "announce sdes-srtp;mediasec (REG-1)"),
+        Key("strict", _boolean(), "operator wants Require: mediasec and Security-Verify everywhere (REG-14, REG-16)"),
+    )),
+    Section("engine", EngineConfig, "Which crypto engine does the work; see `ueagent engines`.", (
+        Key("order", _names(), "tried first, in this order; the others follow, fastest first"),
+        Key("disabled", _names(), "never used"),
+    )),
+    Section("relay", RelayConfig, "The media relay.", (
+        Key("max_legs", _integer(1, 16384), "media lines at a time"),
+        Key("max_ssrc", _integer(1, 1024), "streams of one key at a time"),
+        Key("idle_seconds", _integer(0, 86400), "report a line that hears nothing for so long; 0: never"),
+        Key("learn_peer", _boolean(), "send where authentic packets come from"),
+        Key("auth_burst", _integer(1, 1_000_000), "report so many failed authentications within a second"),
+    )),
+    Section("log", LogConfig, "What is told about it all. Keys never are.", (
+        Key("level", _one_of("debug", "info", "warning", "error"), "the least important that is told"),
+        Key("format", _one_of("console", "json"), "json: one object a line"),
+        Key("file", _path(), "default: stderr"),
+    )),
+)
+# fmt: on
+
+_BY_NAME: Final = MappingProxyType({section.name: section for section in SECTIONS})
+
+
+# --------------------------------------------------------------------------------------------------------- reading --
+
+
+def read_config(path: str | Path) -> Config:
+    """The configuration in the file `path`, or UsageError `bad_config`."""
+    try:
+        with Path(path).open("rb") as file:
+            octets = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise UsageError("bad_config", f"cannot read {path}: {error.strerror}", field="--config") from None
+    if len(octets) > MAX_FILE:
+        raise UsageError("bad_config", f"{path} is longer than {MAX_FILE} octets", field="--config")
+    try:
+        values = tomllib.loads(octets.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError("bad_config", f"{path} is not TOML: {_one_line(error)}", field="--config") from None
+    return parse_config(values)
+
+
+def parse_config(values: Mapping[str, Any]) -> Config:
+    """The configuration of parsed TOML `values`, or UsageError `bad_config`."""
+    _refuse_unknown(values, tuple(_BY_NAME), "section", "")
+    sections = {}
+    for name, given in values.items():
+        section = _BY_NAME[name]
+        if not isinstance(given, Mapping):
+            raise UsageError("bad_config", f"{name} is a section: write [{name}] and keys below it", field=name)
+        _refuse_unknown(given, tuple(key.name for key in section.keys), "key", f"{name}.")
+        read = {key.name: _read(section, key, given[key.name]) for key in section.keys if key.name in given}
+        sections[name] = section.kind(**read)
+    return Config(**sections)
+
+
+def _read(section: Section, key: Key, value: Any) -> Any:
+    try:
+        return key.check.read(value)
+    except (ValueError, TypeError):
+        name = f"{section.name}.{key.name}"
+        shown = _one_line(repr(value))
+        raise UsageError(
+            "bad_config", f"{name} = {shown} does not fit; allowed: {key.check.allowed}", field=name
+        ) from None
+
+
+def _refuse_unknown(values: Mapping[str, Any], known: tuple[str, ...], what: str, prefix: str) -> None:
+    from difflib import get_close_matches  # only errors need it, but the check is the same either way
+
+    for name in values:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"there are: {', '.join(known)}"
+            raise UsageError(
+                "bad_config", f"no {what} is called {_one_line(prefix + name)}; {hint}", field=_one_line(prefix + name)
+            )
+
+
+def _one_line(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+# --------------------------------------------------------------------------------------------------------- writing --
+
+
+def build_toml(config: Config) -> str:
+    """`config` as a commented TOML file that reads back as the same configuration."""
+    lines = []
+    for section in SECTIONS:
+        values = getattr(config, section.name)
+        lines += [f"# {section.doc}", f"[{section.name}]"]
+        for key in section.keys:
+            value = getattr(values, key.name)
+            lines += ["", f"# {key.doc}", f"# allowed: {key.check.allowed}"]
+            lines.append(f"# {key.name} =" if value is None else f"{key.name} = {_toml(value)}")
+        lines += ["", ""]
+    return "\n".join(lines[:-1])
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    if isinstance(value, Enum):
+        return json.dumps(value.value)
+    return json.dumps(value)  # numbers, booleans and basic strings are written as in JSON

@@ -1,0 +1,313 @@
+"""One small function per IPC method: request -> command -> runner -> reply. The table at the end is all of them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from ueagent.daemon.config import Config
+from ueagent.daemon.ipc_server import Connection
+from ueagent.daemon.logs import Log
+from ueagent.daemon.relay_host import RelayHost
+from ueagent.daemon.runner import Outcome, Runner, line_state
+from ueagent.daemon.sessions import Bindings, Entry, Sessions, Subscribers
+from ueagent.daemon.subscriptions import EventQueue
+from ueagent.errors import AgentError, UsageError
+from ueagent.ipc import api
+from ueagent.model.security import LineSecurity, Signalling
+from ueagent.negotiation.capability import Capability
+from ueagent.session.commands import (
+    AcceptAnswer,
+    AcceptOffer,
+    Command,
+    CreateAnswer,
+    CreateOffer,
+    DeclineOffer,
+    Dialog,
+    Evidence,
+    OfferFailed,
+)
+from ueagent.session.effects import ReplySdp
+from ueagent.session.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What handlers work with. `about` is what Describe tells."""
+
+    config: Config
+    capability: Capability
+    about: api.DescribeReply
+    relay: RelayHost
+    runner: Runner
+    sessions: Sessions
+    bindings: Bindings
+    subscribers: Subscribers
+    log: Log
+
+
+Handle = Callable[[Context, Connection, Any], Struct | EventQueue]
+
+
+# ------------------------------------------------------------------------------------------------------------- SDP --
+
+
+class _WithSdp(Protocol):
+    @property
+    def sdp(self) -> str | None: ...
+    @property
+    def sdp_base64(self) -> str | None: ...
+
+
+def _sdp_of(request: _WithSdp) -> bytes:
+    if (request.sdp is None) == (request.sdp_base64 is None):
+        raise UsageError("sdp_form", "exactly one of sdp and sdp_base64 is set", field="sdp")
+    if request.sdp is not None:
+        return request.sdp.encode("utf-8")
+    try:
+        return base64.b64decode(request.sdp_base64 or "", validate=True)
+    except (binascii.Error, ValueError):
+        raise UsageError("not_base64", "sdp_base64 is not base64", field="sdp_base64") from None
+
+
+def _sdp_form(octets: bytes, as_base64: bool) -> dict[str, str]:
+    """The form of the request; text that cannot be text is base64 anyway."""
+    if not as_base64:
+        try:
+            return {"sdp": octets.decode("utf-8")}
+        except UnicodeDecodeError:
+            pass
+    return {"sdp_base64": base64.b64encode(octets).decode("ascii")}
+
+
+def _lines(lines: tuple[LineSecurity, ...]) -> list[api.LineState]:
+    return [line_state(line) for line in lines]
+
+
+def _session_sdp(entry: Entry, request: _WithSdp, outcome: Outcome, warnings: tuple[str, ...] = ()) -> api.SessionSdp:
+    assert isinstance(outcome, ReplySdp)
+    return api.SessionSdp(
+        session=entry.id,
+        lines=_lines(outcome.lines),
+        warnings=[*warnings, *outcome.warnings],
+        **_sdp_form(outcome.sdp, request.sdp_base64 is not None),
+    )
+
+
+# ----------------------------------------------------------------------------------------------- org.ueagent.Agent --
+
+
+def describe(context: Context, connection: Connection, request: api.DescribeRequest) -> api.DescribeReply:
+    return context.about
+
+
+def status(context: Context, connection: Connection, request: api.StatusRequest) -> api.StatusReply:
+    mine = context.sessions.of(connection.peer.uid)
+    return api.StatusReply(sessions=[_state(context, entry) for entry in mine])
+
+
+def subscribe(context: Context, connection: Connection, request: api.SubscribeRequest) -> EventQueue:
+    if request.session is not None:
+        context.sessions.find(connection.peer.uid, request.session)
+    return context.subscribers.add(connection.peer.uid, request.session)
+
+
+def _state(context: Context, entry: Entry) -> api.SessionState:
+    session = entry.session
+    return api.SessionState(
+        session=entry.id,
+        binding=entry.binding,
+        role=session.role,
+        state=session.state,
+        emergency=session.emergency,
+        detached=entry.connection is None,
+        age_ms=int((context.runner.now() - entry.began) * 1000),
+        call_id=session.dialog.call_id if session.dialog else None,
+        lines=_lines(session.lines),
+        counters=[context.relay.counters(line, leg) for line, leg in sorted(entry.legs.items())],
+    )
+
+
+# ---------------------------------------------------------------------------------------- org.ueagent.Registration --
+
+
+def _headers(pairs: tuple[tuple[str, str], ...]) -> list[api.HeaderValue]:
+    return [api.HeaderValue(name=name, value=value) for name, value in pairs]
+
+
+def registration_offer(
+    context: Context, connection: Connection, request: api.RegistrationOfferRequest
+) -> api.RegistrationHeaders:
+    registration = context.bindings.find_or_add(connection.peer.uid, request.binding)
+    return api.RegistrationHeaders(headers=_headers(registration.offer()))
+
+
+def registration_update(
+    context: Context, connection: Connection, request: api.RegistrationUpdateRequest
+) -> api.RegistrationUpdateReply:
+    registration = context.bindings.find_or_add(connection.peer.uid, request.binding)
+    result = registration.update(request.status, request.security_server, request.unsupported, request.ipsec_expected)
+    context.log.info("registration", binding=request.binding, status=request.status, next=result.next)
+    return api.RegistrationUpdateReply(
+        next=result.next,
+        headers=_headers(result.headers),
+        request_headers=_headers(result.request_headers),
+        mechanisms=[mechanism.value for mechanism in sorted(result.announced, key=lambda found: found.value)],
+        signalling_agreement=result.signalling_agreement,
+        warnings=list(result.warnings),
+    )
+
+
+def registration_release(
+    context: Context, connection: Connection, request: api.RegistrationReleaseRequest
+) -> api.Empty:
+    context.bindings.remove(connection.peer.uid, request.binding)
+    return api.Empty()
+
+
+# --------------------------------------------------------------------------------------------- org.ueagent.Session --
+
+
+def create_offer(context: Context, connection: Connection, request: api.CreateOfferRequest) -> api.SessionSdp:
+    evidence, warnings = _evidence(context, connection, request)
+    command = CreateOffer(sdp=_sdp_of(request), evidence=evidence, rekey=request.rekey)
+    entry, outcome = _execute(context, connection, request, command)
+    return _session_sdp(entry, request, outcome, warnings)
+
+
+def accept_offer(context: Context, connection: Connection, request: api.AcceptOfferRequest) -> api.SessionSdp:
+    evidence, warnings = _evidence(context, connection, request)
+    command = AcceptOffer(sdp=_sdp_of(request), evidence=evidence, dialog=_dialog(request.dialog))
+    entry, outcome = _execute(context, connection, request, command)
+    return _session_sdp(entry, request, outcome, warnings)
+
+
+def accept_answer(context: Context, connection: Connection, request: api.AcceptAnswerRequest) -> api.SessionSdp:
+    entry = context.sessions.find(connection.peer.uid, request.session)
+    command = AcceptAnswer(
+        sdp=_sdp_of(request),
+        final=request.final,
+        dialog=_dialog(request.dialog),
+        asserted_identity=request.asserted_identity,
+    )
+    return _session_sdp(entry, request, context.runner.execute(entry, command))
+
+
+def create_answer(context: Context, connection: Connection, request: api.CreateAnswerRequest) -> api.SessionSdp:
+    entry = context.sessions.find(connection.peer.uid, request.session)
+    return _session_sdp(entry, request, context.runner.execute(entry, CreateAnswer(sdp=_sdp_of(request))))
+
+
+def offer_failed(context: Context, connection: Connection, request: api.OfferFailedRequest) -> api.OfferFailedReply:
+    entry = context.sessions.find(connection.peer.uid, request.session)
+    if not 300 <= request.status <= 699:
+        raise UsageError("not_a_failure", "status is the final one of a refusal, 300 to 699", field="status")
+    outcome = context.runner.execute(entry, OfferFailed(request.status))
+    lines = _lines(outcome.lines)
+    if isinstance(outcome, ReplySdp):
+        return api.OfferFailedReply(retry=True, lines=lines, **_sdp_form(outcome.sdp, False))
+    return api.OfferFailedReply(retry=False, lines=lines)
+
+
+def decline_offer(context: Context, connection: Connection, request: api.DeclineOfferRequest) -> api.Empty:
+    entry = context.sessions.find(connection.peer.uid, request.session)
+    context.runner.execute(entry, DeclineOffer())
+    return api.Empty()
+
+
+def session_status(
+    context: Context, connection: Connection, request: api.SessionStatusRequest
+) -> api.SessionStatusReply:
+    entry = context.sessions.find(connection.peer.uid, request.session)
+    return api.SessionStatusReply(state=_state(context, entry))
+
+
+def release(context: Context, connection: Connection, request: api.ReleaseRequest) -> api.Empty:
+    entry = context.sessions.find(connection.peer.uid, request.session)
+    context.runner.release(entry, "released")
+    return api.Empty()
+
+
+def _dialog(given: api.DialogIdentity | None) -> Dialog | None:
+    return None if given is None else Dialog(given.call_id, given.local_tag, given.remote_tag)
+
+
+def _evidence(
+    context: Context, connection: Connection, request: api.CreateOfferRequest | api.AcceptOfferRequest
+) -> tuple[Evidence, tuple[str, ...]]:
+    """What the request and the registration say. A binding that is not registered announces nothing (REG-8)."""
+    registration = None
+    if request.binding is not None:
+        registration = context.bindings.find(connection.peer.uid, request.binding)
+    evidence = Evidence(
+        signalling=Signalling(request.signalling),
+        announced=registration.announced if registration else frozenset(),
+        asserted_identity=request.asserted_identity,
+        emergency=request.emergency,
+        conference=request.conference,
+    )
+    unknown = request.binding is not None and registration is None
+    return evidence, ("binding_not_registered",) if unknown else ()
+
+
+def _execute(
+    context: Context,
+    connection: Connection,
+    request: api.CreateOfferRequest | api.AcceptOfferRequest,
+    command: Command,
+) -> tuple[Entry, Outcome]:
+    """In the session that the request names, or in a new one, which a failure leaves no trace of."""
+    uid = connection.peer.uid
+    if request.session is not None:
+        entry = context.sessions.find(uid, request.session)
+        return entry, context.runner.execute(entry, command)
+    context.sessions.check_room(uid)
+    session = Session(context.config.policy, os.urandom, context.capability)
+    owner = None if request.detached else connection
+    entry = context.sessions.add(uid, session, request.binding, owner, context.runner.now())
+    try:
+        outcome = context.runner.execute(entry, command)
+    except AgentError:
+        context.sessions.remove(entry)  # first: nobody is told that it has gone
+        context.runner.release(entry, "failed")
+        raise
+    context.log.info("session_created", session=entry.id, uid=uid, binding=request.binding)
+    return entry, outcome
+
+
+# --------------------------------------------------------------------------------------------- org.ueagent.Message --
+
+
+def message_describe(
+    context: Context, connection: Connection, request: api.MessageDescribeRequest
+) -> api.MessageDescribeReply:
+    """No mechanism for message bodies is configured: the list is empty."""
+    return api.MessageDescribeReply(mechanisms=[])
+
+
+HANDLERS: Final[Mapping[str, Handle]] = MappingProxyType(
+    {
+        "org.ueagent.Agent.Describe": describe,
+        "org.ueagent.Agent.Status": status,
+        "org.ueagent.Agent.Subscribe": subscribe,
+        "org.ueagent.Registration.Offer": registration_offer,
+        "org.ueagent.Registration.Update": registration_update,
+        "org.ueagent.Registration.Release": registration_release,
+        "org.ueagent.Session.CreateOffer": create_offer,
+        "org.ueagent.Session.AcceptAnswer": accept_answer,
+        "org.ueagent.Session.OfferFailed": offer_failed,
+        "org.ueagent.Session.AcceptOffer": accept_offer,
+        "org.ueagent.Session.CreateAnswer": create_answer,
+        "org.ueagent.Session.DeclineOffer": decline_offer,
+        "org.ueagent.Session.Status": session_status,
+        "org.ueagent.Session.Release": release,
+        "org.ueagent.Message.Describe": message_describe,
+    }
+)

@@ -1,0 +1,199 @@
+"""Performs what sessions want done, one `match` arm per effect. Knows nothing about protocols.
+
+Everything here is done at once, in the event loop's thread: sockets are bound and keys derived without waiting, so a
+command's reply is there when `execute` returns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from ueagent_native.relay import RelayEvent
+
+from ueagent.daemon.logs import Log
+from ueagent.daemon.relay_host import RelayHost, media_event
+from ueagent.daemon.sessions import Entry, Sessions, Subscribers
+from ueagent.errors import AgentError, ResourceError
+from ueagent.ipc import api
+from ueagent.model.security import LineSecurity
+from ueagent.session.commands import Command, RelayFailed, RelayOpened, Release
+from ueagent.session.effects import (
+    CloseRelay,
+    Effect,
+    Gone,
+    InstallKeys,
+    Notify,
+    OpenRelay,
+    ReplyDone,
+    ReplyError,
+    ReplySdp,
+    SetDialer,
+    SetMode,
+    SetPeer,
+)
+
+Outcome = ReplySdp | ReplyDone
+
+
+class Runner:
+    def __init__(
+        self,
+        relay: RelayHost,
+        sessions: Sessions,
+        subscribers: Subscribers,
+        log: Log,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._relay = relay
+        self._sessions = sessions
+        self._subscribers = subscribers
+        self._log = log
+        self._clock = clock
+        self._owners: dict[int, tuple[Entry, int]] = {}  # leg of the relay -> session and m-line
+
+    def now(self) -> float:
+        return self._clock()
+
+    def execute(self, entry: Entry, command: Command) -> Outcome:
+        """The reply of a command, with all its effects done; its error is raised.
+
+        When an effect itself fails, what the session believes and what the relay does have parted: the session ends.
+        """
+        reply = self._perform(entry, entry.session.execute(command, self.now()))
+        if isinstance(reply, ReplyError):
+            raise reply.error
+        if reply is None:
+            raise ResourceError("internal_error", "the session gave no answer")
+        return reply
+
+    def release(self, entry: Entry, reason: str) -> None:
+        """End a session, whatever state it is in. Never raises an AgentError."""
+        self._perform(entry, entry.session.execute(Release(reason), self.now()))
+        self.forget(entry, reason)
+
+    def forget(self, entry: Entry, reason: str) -> None:
+        """Close what is still open of a session and drop it. Idempotent."""
+        for line in list(entry.legs):
+            self._close_leg(entry, line)
+        if any(found is entry for found in self._sessions):
+            self._sessions.remove(entry)
+            self._log.info("session_gone", session=entry.id, reason=reason)
+            self._subscribers.publish(entry.uid, api.Event(kind="session_gone", session=entry.id, reason=reason))
+
+    def happened(self, leg: int, event: RelayEvent) -> None:
+        """An event of the relay: input for the session whose leg it is. Late ones of closed legs concern nobody."""
+        owner = self._owners.get(leg)
+        if owner is None:
+            return
+        entry, line = owner
+        happened = media_event(line, event)
+        if happened is None:
+            return
+        self._log.debug("media_event", session=entry.id, line=line, kind=happened.kind.value)
+        self._perform(entry, entry.session.receive(happened, self.now()))
+
+    # ------------------------------------------------------------------------------------------------- effects --
+
+    def _perform(self, entry: Entry, effects: list[Effect]) -> Outcome | ReplyError | None:
+        reply: Outcome | ReplyError | None = None
+        waiting = deque(effects)
+        try:
+            while waiting:
+                match waiting.popleft():
+                    case ReplySdp() | ReplyDone() | ReplyError() as found:
+                        reply = found
+                    case OpenRelay() as wanted:
+                        opened = self._open_leg(entry, wanted)
+                        waiting.extend(entry.session.receive(opened, self.now()))
+                    case InstallKeys() as install:
+                        self._install(entry, install)
+                    case CloseRelay(line):
+                        self._close_leg(entry, line)
+                    case SetDialer(line, endpoint):
+                        self._relay.set_dialer(entry.legs[line], endpoint)
+                    case SetPeer(line, endpoint):
+                        self._relay.set_peer(entry.legs[line], endpoint)
+                    case SetMode(line, mode):
+                        self._relay.set_mode(entry.legs[line], mode)
+                    case Notify() as notice:
+                        self._notify(entry, notice)
+                    case Gone(reason):
+                        self.forget(entry, reason)
+        except BaseException as error:
+            _wipe(waiting)
+            self._give_up(entry, error)
+            if not isinstance(error, AgentError):
+                raise
+            return ReplyError(error)
+        return reply
+
+    def _give_up(self, entry: Entry, error: BaseException) -> None:
+        reason = error.code if isinstance(error, AgentError) else "internal_error"
+        self._log.error("effect_failed", session=entry.id, reason=reason)
+        for effect in entry.session.execute(Release(reason), self.now()):
+            if isinstance(effect, Notify):
+                self._notify(entry, effect)
+        self.forget(entry, reason)
+
+    def _open_leg(self, entry: Entry, wanted: OpenRelay) -> RelayOpened | RelayFailed:
+        try:
+            leg, network, loopback = self._relay.open_leg(wanted)
+        except AgentError as error:
+            self._log.warning("no_relay", session=entry.id, line=wanted.leg, reason=error)
+            return RelayFailed(wanted.leg, error.detail)
+        entry.legs[wanted.leg] = leg
+        self._owners[leg] = (entry, wanted.leg)
+        return RelayOpened(wanted.leg, network, loopback)
+
+    def _close_leg(self, entry: Entry, line: int) -> None:
+        leg = entry.legs.pop(line)
+        del self._owners[leg]
+        self._relay.close_leg(leg)
+
+    def _install(self, entry: Entry, install: InstallKeys) -> None:
+        try:
+            self._relay.install(entry.legs[install.leg], install)
+        finally:
+            install.keys.wipe()
+        self._log.info("keys_installed", session=entry.id, line=install.leg, suite=install.keys.suite.name)
+
+    def _notify(self, entry: Entry, notice: Notify) -> None:
+        event = api.Event(
+            kind=notice.kind,  # type: ignore[arg-type]  # the session's words are those of the API (tested)
+            session=entry.id,
+            line=notice.line,
+            state=None if notice.state is None else line_state(notice.state),
+            direction=notice.direction,  # type: ignore[arg-type]
+            ssrc=notice.ssrc,
+            count=notice.count,
+            reason=notice.reason,
+        )
+        self._log.info("event", session=entry.id, kind=notice.kind, line=notice.line, reason=notice.reason)
+        self._subscribers.publish(entry.uid, event)
+
+
+def _wipe(effects: deque[Effect]) -> None:
+    """Keys that were on their way to C and will not get there."""
+    for effect in effects:
+        if isinstance(effect, InstallKeys):
+            effect.keys.wipe()
+
+
+def line_state(security: LineSecurity) -> api.LineState:
+    """The report of POL-9. A line's own mechanism keys it: none of today's is keyed by another."""
+    return api.LineState(
+        line=security.line,
+        medium=security.kind.value,
+        mechanism=security.mechanism.value,
+        keyed_by=security.mechanism.value,
+        scope=security.scope.value,
+        suite=security.suite,
+        assured=security.assured,
+        peer=security.peer,
+        identity=security.identity,
+        identity_basis=security.identity_basis,
+        keys_in_place=security.keys_in_place,
+        reason=security.reason,
+    )
