@@ -266,7 +266,7 @@ size_t ums_relay_sizeof(const ums_relay_config *cfg); /* 0 when cfg is not valid
 ums_status ums_relay_init(ums_relay *r, size_t len, const ums_relay_config *cfg);
 ums_status ums_relay_start(ums_relay *r);
 ums_status ums_relay_stop(ums_relay *r); /* joins the thread, closes every socket, wipes every key; idempotent */
-int ums_relay_event_fd(const ums_relay *r); /* readable when events or control datagrams wait */
+int ums_relay_event_fd(const ums_relay *r); /* readable when events or control datagrams wait; -1 once stopped */
 
 typedef struct ums_address { /* IPv4 or IPv6 with port, in network order, as the kernel wants it */
   uint8_t family; /* 0 none, 4, 6 */
@@ -286,7 +286,7 @@ typedef struct ums_leg_config {
 typedef enum ums_leg_mode {
   UMS_LEG_CLOSED = 0, /* nothing passes: no keys yet, or held */
   UMS_LEG_SECURE = 1,
-  UMS_LEG_PLAIN = 2
+  UMS_LEG_PLAIN = 2   /* from the network only what comes from exactly the address and port of set_peer */
 } ums_leg_mode;
 
 /* Leg numbers are never reused within one relay's life: a late call for a closed leg gets UMS_BAD_ARGUMENT. */
@@ -305,11 +305,12 @@ ums_status ums_relay_set_mode(ums_relay *r, uint32_t leg, ums_leg_mode mode);
 ums_status ums_relay_install(ums_relay *r, uint32_t leg, const ums_srtp_config *send, const ums_srtp_config *receive,
                              uint32_t grace_ms, uint32_t grace_max_ms);
 ums_status ums_relay_set_engine(ums_relay *r, uint32_t leg, const ums_engine *engine); /* NULL: choose per suite */
-/* A datagram of our own (DTLS) from the leg's network socket to `to`, or to the peer when NULL. */
+/* A datagram of our own from the leg's network socket to `to`, or to the peer when NULL. Only DTLS (first octet 20..63):
+ * media cannot leave past SRTP. */
 ums_status ums_relay_send(ums_relay *r, uint32_t leg, int rtcp, const ums_address *to, const uint8_t *data, size_t len);
 
 typedef enum ums_event_kind {
-  UMS_EVENT_FIRST_PACKET = 1,  /* first authentic packet of an SSRC from the network; a = ssrc */
+  UMS_EVENT_FIRST_PACKET = 1,  /* first authentic packet (RTP or RTCP) of an SSRC from the network; a = ssrc */
   UMS_EVENT_AUTH_BURST = 2,    /* a = failures in the last second */
   UMS_EVENT_SOFT_LIMIT = 3,    /* re-key wanted; a = direction */
   UMS_EVENT_KEY_EXPIRED = 4,   /* a = direction */
@@ -318,7 +319,7 @@ typedef enum ums_event_kind {
   UMS_EVENT_NEW_KEY_SEEN = 7,  /* first authentic packet under the newest receive keys */
   UMS_EVENT_OLD_KEY_GONE = 8,  /* the former receive context was wiped */
   UMS_EVENT_PEER_MOVED = 9,    /* address learnt from an authentic packet */
-  UMS_EVENT_IDLE = 10,
+  UMS_EVENT_IDLE = 10,         /* nothing accepted from the network for idle_seconds; again only after packets flowed */
   UMS_EVENT_SSRC_FULL = 11,
   UMS_EVENT_ENGINE = 12,       /* an engine failed */
   UMS_EVENT_LEG_CLOSED = 13,   /* sockets closed, keys wiped */
@@ -344,13 +345,13 @@ typedef struct ums_leg_stats {
   ums_srtp_stats send, receive;             /* current contexts plus those already wiped */
   uint64_t plain_sent, plain_received;      /* packets of mode PLAIN */
   uint64_t from_dialer, to_dialer;          /* datagrams on the loopback side */
-  uint64_t dropped_closed;                  /* arrived while the leg was closed */
-  uint64_t dropped_class;                   /* STUN, ZRTP, TURN, unknown first octet (RFC 7983) */
+  uint64_t dropped_closed; /* arrived while the leg was closed, had no keys or nowhere to go, or from a wrong sender */
+  uint64_t dropped_class;  /* STUN, ZRTP, TURN, unknown first octet (RFC 7983), too short or too long for media */
   uint64_t control_passed, control_dropped; /* DTLS datagrams */
   uint64_t unknown_ssrc;                    /* failed authentication and belonged to no bound SSRC */
   uint64_t send_errors;
   uint64_t key_age_ms;                      /* since the last install; 0 before */
-  uint64_t idle_ms;                         /* since the last accepted packet from the network */
+  uint64_t idle_ms;                         /* since the last accepted packet from the network, or the leg's opening */
 } ums_leg_stats;
 
 ums_status ums_relay_leg_stats(ums_relay *r, uint32_t leg, ums_leg_stats *out);

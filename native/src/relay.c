@@ -255,7 +255,10 @@ ums_status ums_relay_stop(ums_relay *r) {
   return leave(r, UMS_OK);
 }
 
-int ums_relay_event_fd(const ums_relay *r) { return r->state == RELAY_STOPPED ? -1 : r->event_fd; }
+int ums_relay_event_fd(const ums_relay *r) {
+  int mine = r != NULL && r->fork_mark == ums_fork_generation() + 1;
+  return mine ? r->event_fd : -1; /* relay_system_close leaves -1 */
+}
 
 /* --------------------------------------------------------------------------------------------------- commands -- */
 

@@ -7,9 +7,12 @@ through here: they stay in C. `events()` and `controls()` have something when `f
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+import threading
 import weakref
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
@@ -23,6 +26,7 @@ Address = tuple[str, int]  # an IPv4 or IPv6 literal (with %scope where it needs
 
 _EVENTS_AT_ONCE = 256
 _CONTROLS_AT_ONCE = 16
+_CLOSE_PATIENCE = 1.0  # seconds that close() waits for calls under way before it leaves the (wiped) memory mapped
 
 
 class LegMode(IntEnum):
@@ -113,6 +117,55 @@ class LegStats:
 _PLAIN_COUNTERS = LegStats.__slots__[LegStats.__slots__.index("plain_sent") :]
 
 
+class _Native:
+    """The relay's memory and who is inside it: stopped once, unmapped only when nobody is left."""
+
+    def __init__(self, config: Any) -> None:
+        size = lib.ums_relay_sizeof(config)
+        if size == 0:
+            raise NativeError(Status.BAD_ARGUMENT, "ums_relay_sizeof")
+        self._arena = ffi.new("ums_arena *")
+        _check(lib.ums_arena_open(self._arena, size), "ums_arena_open")
+        self._relay = ffi.cast("ums_relay *", self._arena.base)
+        self.flags = int(self._arena.flags)
+        self._owner = os.getpid()
+        self._idle = threading.Condition()
+        self._users = 0
+        status = lib.ums_relay_init(self._relay, size, config)
+        self._open = status == Status.OK
+        if not self._open:
+            lib.ums_arena_close(self._arena)
+            raise NativeError(status, "ums_relay_init")
+
+    @contextmanager
+    def use(self) -> Iterator[Any]:
+        if os.getpid() != self._owner:  # before the lock, which a thread of the parent may have held
+            raise NativeError(Status.FORKED, "ums_relay")
+        with self._idle:
+            if not self._open:
+                raise NativeError(Status.BAD_ARGUMENT, "ums_relay (closed)")
+            self._users += 1
+        try:
+            yield self._relay
+        finally:
+            with self._idle:
+                self._users -= 1
+                self._idle.notify_all()
+
+    def close(self) -> None:
+        if os.getpid() != self._owner:  # the thread and the sockets are the parent's
+            return
+        with self._idle:
+            if not self._open:
+                return
+            self._open = False
+        lib.ums_relay_stop(self._relay)
+        with self._idle:
+            alone = self._idle.wait_for(lambda: self._users == 0, _CLOSE_PATIENCE)
+        if alone:
+            lib.ums_arena_close(self._arena)
+
+
 class Relay:
     """One relay thread with its legs.
 
@@ -127,34 +180,24 @@ class Relay:
                 setattr(raw, name, getattr(config, name))
         except OverflowError:
             raise NativeError(Status.BAD_ARGUMENT, "ums_relay_config") from None
-        size = lib.ums_relay_sizeof(raw)
-        if size == 0:
-            raise NativeError(Status.BAD_ARGUMENT, "ums_relay_sizeof")
-        arena = ffi.new("ums_arena *")
-        _check(lib.ums_arena_open(arena, size), "ums_arena_open")
-        self._relay = ffi.cast("ums_relay *", arena.base)
-        status = lib.ums_relay_init(self._relay, size, raw)
-        if status != Status.OK:
-            lib.ums_arena_close(arena)
-            raise NativeError(status, "ums_relay_init")
-        self._arena_flags = int(arena.flags)
-        self._finalizer = weakref.finalize(self, _stop, self._relay, arena)
+        self._native = _Native(raw)
+        self._finalizer = weakref.finalize(self, self._native.close)
 
     @property
     def arena_flags(self) -> int:
         """UMS_ARENA_* bits: what the kernel granted for the memory that holds the keys."""
-        return self._arena_flags
+        return self._native.flags
 
     def start(self) -> None:
-        _check(lib.ums_relay_start(self._open()), "ums_relay_start")
+        self._do("ums_relay_start")
 
     def close(self) -> None:
-        """Idempotent. No other call of this object may be under way. Take `fileno()` out of selectors before."""
+        """Idempotent. Take `fileno()` out of selectors before."""
         self._finalizer()
 
     def fileno(self) -> int:
         """The event fd, readable while events or control datagrams wait."""
-        return int(lib.ums_relay_event_fd(self._open()))
+        return int(self._call("ums_relay_event_fd"))
 
     def open_leg(
         self,
@@ -178,23 +221,23 @@ class Relay:
         raw.loop_rtcp = -1 if loop_rtcp is None else loop_rtcp
         raw.never_plain, raw.learn_peer, raw.idle_seconds = never_plain, learn_peer, idle_seconds
         leg = ffi.new("uint32_t *")
-        _check(lib.ums_relay_open_leg(self._open(), raw, leg), "ums_relay_open_leg")
+        self._do("ums_relay_open_leg", raw, leg)
         return int(leg[0])
 
     def close_leg(self, leg: int) -> None:
-        _check(lib.ums_relay_close_leg(self._open(), leg), "ums_relay_close_leg")
+        self._do("ums_relay_close_leg", leg)
 
     def set_dialer(self, leg: int, rtp: Address | None, rtcp: Address | None = None) -> None:
         """Connects the loopback sockets. None: unchanged. `rtcp` only where the side has its own RTCP socket."""
-        _check(lib.ums_relay_set_dialer(self._open(), leg, _address(rtp), _address(rtcp)), "ums_relay_set_dialer")
+        self._do("ums_relay_set_dialer", leg, _address(rtp), _address(rtcp))
 
     def set_peer(self, leg: int, rtp: Address | None, rtcp: Address | None = None) -> None:
         """Where media goes, until an authentic packet from elsewhere moves it (`learn_peer`)."""
-        _check(lib.ums_relay_set_peer(self._open(), leg, _address(rtp), _address(rtcp)), "ums_relay_set_peer")
+        self._do("ums_relay_set_peer", leg, _address(rtp), _address(rtcp))
 
     def set_mode(self, leg: int, mode: LegMode) -> None:
         """Raises BAD_ARGUMENT for PLAIN on a `never_plain` leg."""
-        _check(lib.ums_relay_set_mode(self._open(), leg, mode), "ums_relay_set_mode")
+        self._do("ums_relay_set_mode", leg, mode)
 
     def install(
         self,
@@ -211,21 +254,19 @@ class Relay:
         """
         with ExitStack() as lent:
             raw = [ffi.NULL if c is None else lent.enter_context(native_config(c)) for c in (send, receive)]
-            status = lib.ums_relay_install(self._open(), leg, raw[0], raw[1], grace_ms, grace_max_ms)
-        _check(status, "ums_relay_install")
+            self._do("ums_relay_install", leg, raw[0], raw[1], grace_ms, grace_max_ms)
 
     def set_engine(self, leg: int, name: str | None) -> None:
         """Moves the leg's keys to another engine, and later keys, too. None: chosen per suite."""
         engine = ffi.NULL if name is None else lib.ums_engine_find(name.encode())
         if name is not None and engine == ffi.NULL:
             raise NativeError(Status.UNSUPPORTED, "ums_engine_find")
-        _check(lib.ums_relay_set_engine(self._open(), leg, engine), "ums_relay_set_engine")
+        self._do("ums_relay_set_engine", leg, engine)
 
     def send(self, leg: int, data: Octets, *, rtcp: bool = False, to: Address | None = None) -> None:
         """A DTLS datagram from the leg's network socket, to the peer unless `to` names another place."""
         with ffi.from_buffer("uint8_t[]", data) as raw:
-            status = lib.ums_relay_send(self._open(), leg, rtcp, _address(to), raw, len(data))
-        _check(status, "ums_relay_send")
+            self._do("ums_relay_send", leg, rtcp, _address(to), raw, len(data))
 
     def events(self) -> list[RelayEvent]:
         """Removes what waits, oldest first."""
@@ -233,7 +274,7 @@ class Relay:
         found: list[RelayEvent] = []
         n = _EVENTS_AT_ONCE
         while n == _EVENTS_AT_ONCE:
-            n = lib.ums_relay_events(self._open(), raw, _EVENTS_AT_ONCE)
+            n = self._call("ums_relay_events", raw, _EVENTS_AT_ONCE)
             found += [RelayEvent(EventKind(e.kind), e.leg, e.a, e.b) for e in raw[0:n]]
         return found
 
@@ -243,13 +284,13 @@ class Relay:
         found: list[ControlDatagram] = []
         n = _CONTROLS_AT_ONCE
         while n == _CONTROLS_AT_ONCE:
-            n = lib.ums_relay_controls(self._open(), raw, _CONTROLS_AT_ONCE)
+            n = self._call("ums_relay_controls", raw, _CONTROLS_AT_ONCE)
             found += [_control(raw[i]) for i in range(n)]
         return found
 
     def leg_stats(self, leg: int) -> LegStats:
         raw = ffi.new("ums_leg_stats *")
-        _check(lib.ums_relay_leg_stats(self._open(), leg, raw), "ums_relay_leg_stats")
+        self._do("ums_relay_leg_stats", leg, raw)
         return LegStats(
             leg=raw.leg,
             mode=LegMode(raw.mode),
@@ -262,9 +303,9 @@ class Relay:
 
     def leg_streams(self, leg: int, direction: Direction) -> list[StreamStats]:
         """Counters per SSRC of the direction's newest keys; empty while there are none."""
-        room = lib.ums_relay_leg_streams(self._open(), leg, direction, ffi.NULL, 0)
+        room = self._call("ums_relay_leg_streams", leg, direction, ffi.NULL, 0)
         raw = ffi.new("ums_stream_stats[]", max(room, 1))
-        n = min(room, lib.ums_relay_leg_streams(self._open(), leg, direction, raw, room))
+        n = min(room, self._call("ums_relay_leg_streams", leg, direction, raw, room))
         return [stream_stats_from(raw[i]) for i in range(n)]
 
     def __enter__(self) -> Self:
@@ -275,16 +316,12 @@ class Relay:
     ) -> None:
         self.close()
 
-    def _open(self) -> Any:
-        if not self._finalizer.alive:
-            raise NativeError(Status.BAD_ARGUMENT, "ums_relay (closed)")
-        return self._relay
+    def _call(self, name: str, *args: Any) -> Any:
+        with self._native.use() as relay:
+            return getattr(lib, name)(relay, *args)
 
-
-def _stop(relay: Any, arena: Any) -> None:
-    """Not a method: a finalizer must not keep its object alive. A forked child has no thread to join."""
-    lib.ums_relay_stop(relay)
-    lib.ums_arena_close(arena)
+    def _do(self, name: str, *args: Any) -> None:
+        _check(self._call(name, *args), name)
 
 
 def _check(status: int, call: str) -> None:

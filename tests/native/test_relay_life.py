@@ -188,6 +188,34 @@ def test_calls_from_many_threads_serialise() -> None:
         assert failures == []
 
 
+def test_close_while_other_threads_are_calling_is_safe() -> None:
+    relay = Relay(RelayConfig())
+    relay.start()
+    with udp() as net, udp() as loop:
+        leg = open_leg(relay, net, loop)
+        net.detach()
+        loop.detach()
+    ended: list[Status] = []
+    ready = threading.Barrier(5)
+
+    def ask() -> None:
+        ready.wait()
+        try:
+            while True:
+                relay.leg_stats(leg)
+        except NativeError as error:
+            ended.append(error.status)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    relay.close()
+    for thread in threads:
+        thread.join()
+    assert ended == [Status.BAD_ARGUMENT] * 4
+
+
 def test_forked_child_is_refused_and_the_parent_goes_on() -> None:
     """A context refuses to work after fork: no index is used twice."""
     with Rig() as r:
