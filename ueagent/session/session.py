@@ -66,6 +66,7 @@ class _LastAnswer:
     warnings: tuple[str, ...]
     dialog: Dialog | None
     keying: bytes  # digest
+    early: bool  # of a first offer and not in a 2xx: the call may yet fail
 
 
 class Session:
@@ -159,10 +160,12 @@ class Session:
         for_dialer = own.answer_for_dialer(answer, accepted)
         sdp = own.text(for_dialer, loopback_side)
         self._identity = command.asserted_identity or self._identity
+        first = not self._media_count
         effects, warnings = self._settle(own, accepted, now)
         warnings = [*(error.code for error in failed.values()), *warnings]
         self._dialog = command.dialog or self._dialog
-        self._last_answer = _LastAnswer(sdp, tuple(warnings), self._dialog, self._keying_digest(answer))
+        keying = self._keying_digest(answer)
+        self._last_answer = _LastAnswer(sdp, tuple(warnings), self._dialog, keying, first and not command.final)
         return [*effects, ReplySdp(sdp, self.lines, tuple(warnings))]
 
     def _repeat_answer(self, command: AcceptAnswer, now: float) -> list[Effect]:
@@ -175,6 +178,7 @@ class Session:
         differs = self._keying_digest(parse_sdp(command.sdp)) != last.keying
         self._dialog = command.dialog or self._dialog
         self._identity = command.asserted_identity or self._identity
+        self._last_answer = replace(last, dialog=self._dialog, early=last.early and not command.final)
         warnings = (*last.warnings, "answer_keys_differ") if differs else last.warnings
         return [ReplySdp(last.sdp, self.lines, warnings)]
 
@@ -187,6 +191,12 @@ class Session:
             return [*self._end(now), ReplyDone(), Gone("offer_failed")]
         sdp, effects = own.write(rekey=False, now=now)
         return [*effects, ReplySdp(sdp, self.lines)]
+
+    def _early_failed(self, command: OfferFailed, now: float) -> list[Effect]:
+        """The call was refused although a provisional response had an answer."""
+        if self._last_answer is None or not self._last_answer.early:
+            raise UnexpectedMessage("unexpected_command", "no offer of ours is open", expected=("CreateOffer",))
+        return [*self._end(now), ReplyDone(), Gone("offer_failed")]
 
     def _accept_offer(self, command: AcceptOffer, now: float) -> list[Effect]:
         offer = parse_sdp(command.sdp)
@@ -317,6 +327,7 @@ TRANSITIONS: Final[dict[str, dict[str, Callable[[Session, Any, float], list[Effe
         "CreateOffer": Session._create_offer,
         "AcceptOffer": Session._accept_offer,
         "AcceptAnswer": Session._repeat_answer,
+        "OfferFailed": Session._early_failed,
         "Release": Session._release,
     },
     "ended": {},
