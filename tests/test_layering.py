@@ -192,6 +192,30 @@ def test_every_part_of_the_agent_has_a_layer() -> None:
     assert homeless == []
 
 
+def reachable(start: str) -> set[str]:
+    """Modules of ours that importing `start` can load, import statements inside functions included."""
+    known = modules()
+    seen: set[str] = set()
+    todo = [start]
+    while todo:
+        name = todo.pop()
+        if name in seen or name not in known:
+            continue
+        seen.add(name)
+        pieces = name.split(".")
+        todo += [".".join(pieces[:count]) for count in range(1, len(pieces))]  # importing a.b.c runs a and a.b
+        path = known[name]
+        for found, _line in imports_of(name, ast.parse(path.read_text()), is_package=path.name == "__init__.py"):
+            todo += [found, found.rpartition(".")[0]]
+    return seen
+
+
+def test_the_daemon_never_imports_the_lab() -> None:
+    seen = reachable("ueagent.cli.run") | reachable("ueagent.cli.commands")
+    assert "ueagent.daemon.agent" in seen, "the walk must reach the daemon, else it shows nothing"
+    assert not [name for name in seen if covers("ueagent.lab", name)]
+
+
 BITES = {
     "lower layer imports higher": ("ueagent.wire.sdp", "from ueagent.session import session"),
     "also inside a function": ("ueagent.wire.sdp", "def f():\n    import ueagent.daemon.agent"),
