@@ -244,6 +244,7 @@ async def test_standard_errors_of_org_varlink_service(bench: Bench) -> None:
         "error": service + "MethodNotFound",
         "parameters": {"method": "org.test.X.Nope"},
     }
+    assert (await client.call("org.test.X.Q" + "z" * 40))["parameters"] == {"method": "?"}
     assert await client.call("org.test.X.Echo") == {
         "error": service + "InvalidParameter",
         "parameters": {"parameter": "text"},
@@ -348,6 +349,18 @@ async def test_end_of_a_connection_is_told_to_the_service(bench: Bench) -> None:
     await client.call("org.test.X.Echo", "x")
     client.close()
     await until(lambda: len(bench.world.closed) == 1)
+
+
+@with_server()
+async def test_answer_that_is_under_way_is_still_sent_when_the_server_closes(bench: Bench) -> None:
+    busy, idle = await bench.client(), await bench.client()
+    busy.write("org.test.X.Slow", "last words")
+    await idle.call("org.test.X.Echo", "x")
+    closing = asyncio.ensure_future(bench.server.close())
+    assert await idle.ended()
+    bench.world.gate.set()
+    assert (await busy.read())["parameters"] == {"text": "last words"}
+    await closing
 
 
 # -------------------------------------------------------------------------------------------------- subscriptions --

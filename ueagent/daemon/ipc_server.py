@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import grp
 import os
+import re
 import socket
 import stat
 import struct
@@ -56,6 +57,8 @@ _CHUNK: Final = 64 * 1024
 _READ_AHEAD: Final = 16  # messages taken while a subscription streams
 _WRITE_TIMEOUT: Final = 30.0  # seconds for a client to take an answer
 _BACKLOG: Final = 64
+_LAST_WORDS: Final = 1.0  # seconds for answers that are under way when the server closes
+_NAME: Final = re.compile(r"[A-Za-z0-9-]{1,32}(\.[A-Za-z0-9-]{1,32}){0,7}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ class IpcServer:
         self._lock = -1
         self._inode = 0
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], _Conversation] = {}
         self._users: Counter[int] = Counter()
 
     async def start(self, path: str | Path, group: str | None = None) -> None:
@@ -124,11 +127,20 @@ class IpcServer:
         self._server = await asyncio.start_unix_server(self._accepted, sock=listener, limit=_CHUNK)
 
     async def close(self) -> None:
-        """Stop listening, end all connections, remove the socket. Idempotent."""
+        """Stop listening, end all connections, remove the socket. Idempotent.
+
+        Answers that are under way, and what waits in subscriptions that were closed before, are still sent.
+        """
         server, self._server = self._server, None
         if server is None:
             return
         server.close()
+        for task, conversation in self._tasks.items():
+            conversation.stopping = True
+            if not conversation.busy:
+                task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -143,21 +155,22 @@ class IpcServer:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
         peer = _peer_of(writer)
         self._users[peer.uid] += 1
         connection = Connection(peer)
+        conversation = _Conversation(self._service, self._limits, self._log, connection, reader, writer)
+        self._tasks[task] = conversation
         try:
             if len(self._tasks) > self._limits.clients or self._users[peer.uid] > self._limits.clients_per_user:
                 self._log.warning("too_many_clients", uid=peer.uid, clients=len(self._tasks))
                 return
-            await _Conversation(self._service, self._limits, self._log, connection, reader, writer).run()
+            await conversation.run()
         except OSError:  # a TimeoutError is one
             self._log.info("client_lost", uid=peer.uid, pid=peer.pid)
         except asyncio.CancelledError:
             writer.transport.abort()  # the server is closing
         finally:
-            self._tasks.discard(task)
+            del self._tasks[task]
             self._users[peer.uid] -= 1
             self._users += Counter()  # users without connections are forgotten
             self._service.closed(connection)
@@ -184,12 +197,18 @@ class _Conversation:
         self._writer = writer
         self._framer = Framer(limits.message)
         self._waiting: deque[bytes] = deque()
+        self.busy = False
+        self.stopping = False
 
     async def run(self) -> None:
         try:
             while True:
-                while self._waiting:
+                self.busy = True
+                while self._waiting and not self.stopping:
                     await self._answer(self._waiting.popleft())
+                self.busy = False
+                if self.stopping:
+                    return
                 data = await self._reader.read(_CHUNK)
                 if not data:
                     return
@@ -321,7 +340,8 @@ def _agent_error(interface: str, error: AgentError) -> bytes:
 
 
 def _echo(name: str) -> str:
-    return name if len(name) <= 128 and name.isascii() and name.isprintable() else "?"
+    """A name of ours or a slip of the pen comes back; what looks like anything else does not."""
+    return name if _NAME.fullmatch(name) else "?"
 
 
 # --------------------------------------------------------------------------------------------------------- socket --
