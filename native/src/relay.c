@@ -388,9 +388,11 @@ ums_status ums_relay_install(ums_relay *r, uint32_t id, const ums_srtp_config *s
   if (status == UMS_OK)
     status = derive(r, leg, UMS_RECEIVE, receive, &args.receive);
   if (status == UMS_OK)
-    return leave(r, execute(r, relay_leg_install, leg, &args));
-  if (args.send.ctx != NULL)
+    status = execute(r, relay_leg_install, leg, &args);
+  if (status != UMS_OK && args.send.ctx != NULL)
     relay_pool_release(r, UMS_SEND, args.send.ctx);
+  if (status != UMS_OK && args.receive.ctx != NULL)
+    relay_pool_release(r, UMS_RECEIVE, args.receive.ctx);
   return leave(r, status);
 }
 

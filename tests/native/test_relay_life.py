@@ -239,6 +239,21 @@ def test_forked_child_is_refused_and_the_parent_goes_on() -> None:
         assert rig.inbound(1).unprotect(call.peer.recv(2048)) == rtp(1)
 
 
+def test_relay_made_in_a_forked_child_works_there() -> None:
+    """A daemon forks first and builds its relay afterwards."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            with Rig() as r:
+                call = r.call().secure()
+                call.from_dialer(rtp(1))
+                code = 0 if rig.inbound(1).unprotect(call.peer.recv(2048)) == rtp(1) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_interpreter_exit_joins_the_thread_of_a_relay_nobody_closed() -> None:
     script = (
         "from ueagent_native.relay import *\nrelay = Relay(RelayConfig())\nrelay.start()\nprint(relay.fileno() >= 0)\n"
