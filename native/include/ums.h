@@ -26,40 +26,41 @@
 extern "C" {
 #endif
 
-#define UMS_MAX_MKI 128      /* RFC 4568, 6.1: an MKI has 1..128 octets */
-#define UMS_MAX_KEYS 4       /* master keys of one context, told apart by MKI */
-#define UMS_MAX_PACKET 2048  /* longest packet that is handled, trailer included */
+#define UMS_MAX_MKI 128                        /* RFC 4568, 6.1: an MKI has 1..128 octets */
+#define UMS_MAX_KEYS 4                         /* master keys of one context, told apart by MKI */
+#define UMS_MAX_PACKET 2048                    /* longest packet that is handled, trailer included */
 #define UMS_MAX_TRAILER (16 + 4 + UMS_MAX_MKI) /* room a packet needs behind its end before protect */
-#define UMS_MAX_WINDOW 32768 /* replay list, packets */
+#define UMS_MAX_WINDOW 32768                   /* replay list, packets */
 
 /* ---------------------------------------------------------------------------------------------------- status -- */
 
 typedef enum ums_status {
   UMS_OK = 0,
-  UMS_PENDING = 1,       /* accepted, not finished yet (asynchronous engines) */
-  UMS_BUSY = 2,          /* somebody else is using this object; nothing was done */
-  UMS_FORKED = 3,        /* the object belongs to the process that forked this one */
-  UMS_BAD_ARGUMENT = 4,  /* a configuration that no reading of the API allows */
-  UMS_UNSUPPORTED = 5,   /* known, but not by this engine or this build */
-  UMS_NO_ROOM = 6,       /* memory, capacity or buffer space is too small */
-  UMS_BAD_PACKET = 7,    /* not RTP/RTCP, or shorter than its own header says */
-  UMS_AUTH_FAIL = 8,     /* the tag does not verify */
-  UMS_REPLAY = 9,        /* index seen before (receiving) or spent before (sending) */
-  UMS_TOO_OLD = 10,      /* index is behind the replay list */
-  UMS_WRONG_MKI = 11,    /* the packet names no key of this context */
-  UMS_SSRC_FULL = 12,    /* authentic, but the table of SSRCs is full */
-  UMS_KEY_EXPIRED = 13,  /* lifetime used up: no packet is sent or accepted with this key any more */
-  UMS_HELD = 14,         /* the stream restarted under its SSRC; it is held until a new key is installed */
-  UMS_ENGINE = 15,       /* the engine failed */
-  UMS_SELF_TEST = 16,    /* the engine's known answers came out wrong */
-  UMS_SYSTEM = 17        /* a system call failed; errno tells */
+  UMS_PENDING = 1,      /* accepted, not finished yet (asynchronous engines) */
+  UMS_BUSY = 2,         /* somebody else is using this object; nothing was done */
+  UMS_FORKED = 3,       /* the object belongs to the process that forked this one */
+  UMS_BAD_ARGUMENT = 4, /* a configuration that no reading of the API allows */
+  UMS_UNSUPPORTED = 5,  /* known, but not by this engine or this build */
+  UMS_NO_ROOM = 6,      /* memory, capacity or buffer space is too small */
+  UMS_BAD_PACKET = 7,   /* not RTP/RTCP, or shorter than its own header says */
+  UMS_AUTH_FAIL = 8,    /* the tag does not verify */
+  UMS_REPLAY = 9,       /* index seen before (receiving) or spent before (sending) */
+  UMS_TOO_OLD = 10,     /* index is behind the replay list */
+  UMS_WRONG_MKI = 11,   /* the packet names no key of this context */
+  UMS_SSRC_FULL = 12,   /* authentic, but the table of SSRCs is full */
+  UMS_KEY_EXPIRED = 13, /* lifetime used up: no packet is sent or accepted with this key any more */
+  UMS_HELD = 14,        /* the stream restarted under its SSRC; it is held until a new key is installed */
+  UMS_ENGINE = 15,      /* the engine failed */
+  UMS_SELF_TEST = 16,   /* the engine's known answers came out wrong */
+  UMS_SYSTEM = 17       /* a system call failed; errno tells */
 } ums_status;
 
 const char *ums_status_name(ums_status status); /* "OK", "AUTH_FAIL", ...; never NULL */
 
 /* ---------------------------------------------------------------------------------------------------- suites -- */
 
-typedef enum ums_suite { /* the numbers are `native` in ueagent/model/suites.py */
+/* The numbers are `native` in ueagent/model/suites.py. */
+typedef enum ums_suite {
   UMS_AES_CM_128_HMAC_SHA1_80 = 1,
   UMS_AES_CM_128_HMAC_SHA1_32 = 2,
   UMS_AES_192_CM_HMAC_SHA1_80 = 3,
@@ -68,7 +69,7 @@ typedef enum ums_suite { /* the numbers are `native` in ueagent/model/suites.py 
   UMS_AES_256_CM_HMAC_SHA1_32 = 6,
   UMS_AEAD_AES_128_GCM = 7,
   UMS_AEAD_AES_256_GCM = 8,
-  UMS_NULL_HMAC_SHA1_80 = 9,  /* lab only: RFC 3711 demands that it exists, policy never selects it */
+  UMS_NULL_HMAC_SHA1_80 = 9, /* lab only: RFC 3711 wants it to exist, policy never selects it */
   UMS_NULL_HMAC_SHA1_32 = 10
 } ums_suite;
 
@@ -133,20 +134,21 @@ typedef struct ums_engine ums_engine;
 struct ums_engine {
   const char *name; /* "portable", "aesni", ... */
   uint32_t flags;
-  uint32_t batch;                              /* jobs that fill its lanes; 1 = no gain from batches */
-  int (*probe)(void);                          /* 0: this machine cannot run it */
+  uint32_t batch;     /* jobs that fill its lanes; 1 = no gain from batches */
+  int (*probe)(void); /* 0: this machine cannot run it */
   int (*supports)(ums_transform t, size_t cipher_key_len);
   ums_status (*load_key)(const ums_engine *e, ums_key *out, const ums_session_key *key);
-  void (*drop_key)(const ums_engine *e, ums_key *key);             /* wipes */
-  size_t (*submit)(const ums_engine *e, ums_job *const job[], size_t n); /* CPU engines finish here; returns jobs taken */
-  size_t (*poll)(const ums_engine *e, ums_job *done[], size_t max);      /* NULL for CPU engines */
+  void (*drop_key)(const ums_engine *e, ums_key *key); /* wipes */
+  /* Returns the jobs taken; CPU engines finish them here. */
+  size_t (*submit)(const ums_engine *e, ums_job *const job[], size_t n);
+  size_t (*poll)(const ums_engine *e, ums_job *done[], size_t max); /* NULL for CPU engines */
   void *state;
 };
 
 /* The table, best first. An entry that was not built for this machine does not appear. */
 size_t ums_engine_count(void);
-const ums_engine *ums_engine_at(size_t i);             /* NULL when out of range */
-const ums_engine *ums_engine_find(const char *name);   /* NULL when unknown */
+const ums_engine *ums_engine_at(size_t i);           /* NULL when out of range */
+const ums_engine *ums_engine_find(const char *name); /* NULL when unknown */
 
 /* Known answers: FIPS-197, SP 800-38A/D, RFC 2202, RFC 3711 B, RFC 6188, RFC 7714. `failed`, when not NULL, gets the
  * name of the first test that failed, or NULL. UMS_UNSUPPORTED when probe() says no. */
@@ -159,11 +161,15 @@ const ums_engine *ums_engine_choose(ums_suite suite);
 
 /* ---------------------------------------------------------------------------------------------------- arenas -- */
 
-#define UMS_ARENA_LOCKED 0x01        /* mlock succeeded */
-#define UMS_ARENA_DONTDUMP 0x02      /* MADV_DONTDUMP succeeded */
-#define UMS_ARENA_WIPEONFORK 0x04    /* MADV_WIPEONFORK succeeded */
+#define UMS_ARENA_LOCKED 0x01     /* mlock succeeded */
+#define UMS_ARENA_DONTDUMP 0x02   /* MADV_DONTDUMP succeeded */
+#define UMS_ARENA_WIPEONFORK 0x04 /* MADV_WIPEONFORK succeeded */
 
-typedef struct ums_arena { void *base; size_t len; uint32_t flags; } ums_arena;
+typedef struct ums_arena {
+  void *base;
+  size_t len;
+  uint32_t flags;
+} ums_arena;
 
 ums_status ums_arena_open(ums_arena *arena, size_t len); /* zeroed pages of their own, 4096-aligned */
 void ums_arena_close(ums_arena *arena);                  /* wipes, then unmaps; idempotent */
@@ -179,23 +185,23 @@ typedef struct ums_srtp ums_srtp; /* opaque; one direction, one set of master ke
 #define UMS_RECEIVE 1
 
 #define UMS_LAB_UNENCRYPTED_SRTCP 0x01 /* E = 0 is sent and accepted; never set outside the lab */
-#define UMS_LAB_SESSION_KEYS 0x02 /* RFC vectors: key and salt are session keys already; the MAC key is all zero */
+#define UMS_LAB_SESSION_KEYS 0x02      /* RFC vectors: key and salt are session keys already; the MAC key is all zero */
 
 typedef struct ums_master_key {
   const uint8_t *key, *salt; /* lengths are the suite's */
   const uint8_t *mki;
-  uint8_t mki_len; /* 0: no MKI */
+  uint8_t mki_len;   /* 0: no MKI */
   uint64_t lifetime; /* SRTP packets, 0 = the transform's own limit. SRTCP never exceeds 2^31 - 1 */
 } ums_master_key;
 
 typedef struct ums_srtp_config {
   ums_suite suite;
-  uint8_t direction; /* UMS_SEND or UMS_RECEIVE */
-  uint8_t n_keys;    /* 1..UMS_MAX_KEYS; more than one needs MKIs of one length. Sending uses keys[0] */
-  uint16_t max_ssrc; /* capacity, 1..1024; fixed */
+  uint8_t direction;                /* UMS_SEND or UMS_RECEIVE */
+  uint8_t n_keys;                   /* 1..UMS_MAX_KEYS; more than one needs MKIs of one length. Sending uses keys[0] */
+  uint16_t max_ssrc;                /* capacity, 1..1024; fixed */
   uint32_t rtp_window, rtcp_window; /* packets, 64..UMS_MAX_WINDOW, rounded up to a multiple of 64 */
-  uint64_t soft_limit;              /* packets (all SSRCs of a key together) after which `soft` is reported; 0 = never */
-  uint32_t restart_after;           /* sending: this many indices in a row outside the window mean a restart; 0 = 32 */
+  uint64_t soft_limit;    /* packets (all SSRCs of a key together) after which `soft` is reported; 0 = never */
+  uint32_t restart_after; /* sending: this many indices in a row outside the window mean a restart; 0 = 32 */
   uint32_t flags;
   const ums_master_key *keys;
 } ums_srtp_config;
@@ -208,12 +214,13 @@ typedef struct ums_packet {
   uint8_t status;    /* out: ums_status */
 } ums_packet;
 
-size_t ums_srtp_sizeof(const ums_srtp_config *cfg);                                   /* 0 when cfg is not valid */
+size_t ums_srtp_sizeof(const ums_srtp_config *cfg); /* 0 when cfg is not valid */
 ums_status ums_srtp_init(ums_srtp *ctx, size_t len, const ums_srtp_config *cfg, const ums_engine *engine);
 /* In place; a context per packet, any mix of contexts. Returns how many succeeded; every packet has its status. */
 size_t ums_srtp_protect(ums_srtp *const ctx[], ums_packet pkt[], size_t n);
 size_t ums_srtp_unprotect(ums_srtp *const ctx[], ums_packet pkt[], size_t n);
-ums_status ums_srtp_set_engine(ums_srtp *ctx, const ums_engine *engine); /* keys reloaded; ROC, replay list, indices stay */
+ums_status ums_srtp_set_engine(ums_srtp *ctx,
+                               const ums_engine *engine); /* keys reloaded; ROC, replay list, indices stay */
 const ums_engine *ums_srtp_engine(const ums_srtp *ctx);
 void ums_srtp_wipe(ums_srtp *ctx); /* a wiped context answers UMS_BAD_ARGUMENT */
 
@@ -222,12 +229,12 @@ typedef struct ums_stream_stats { /* one SSRC of one context */
   uint64_t packets, octets; /* RTP; octets count payload and header as plain RTP */
   uint64_t rtcp_packets;
   uint16_t highest_seq;
-  uint8_t held; /* restart detected */
+  uint8_t held;       /* restart detected */
   uint8_t late_start; /* sending: the first sequence number was >= 2^15 (SDES-13) */
 } ums_stream_stats;
 
 typedef struct ums_srtp_stats {
-  uint64_t packets, octets;          /* succeeded, RTP */
+  uint64_t packets, octets; /* succeeded, RTP */
   uint64_t rtcp_packets;
   uint64_t auth_fail, replay, too_old, wrong_mki, bad_packet, ssrc_full, expired, held, engine;
   uint64_t key_packets; /* of the busiest key, all SSRCs together (SDES-19) */
@@ -254,9 +261,9 @@ ums_status ums_kdf(const uint8_t *key, size_t key_len, const uint8_t *salt, size
 typedef struct ums_relay ums_relay;
 
 typedef struct ums_relay_config {
-  uint32_t max_legs;        /* capacity */
-  uint32_t max_ssrc;        /* per context */
-  uint32_t rtp_window_max;  /* largest replay list a leg may ask for */
+  uint32_t max_legs;                         /* capacity */
+  uint32_t max_ssrc;                         /* per context */
+  uint32_t rtp_window_max;                   /* largest replay list a leg may ask for */
   uint32_t event_capacity, control_capacity; /* entries */
   uint32_t control_per_second; /* DTLS datagrams per leg and second that reach the control ring; the rest is counted */
   uint32_t auth_burst;         /* authentication failures per second that make one UMS_EVENT_AUTH_BURST */
@@ -265,11 +272,11 @@ typedef struct ums_relay_config {
 size_t ums_relay_sizeof(const ums_relay_config *cfg); /* 0 when cfg is not valid */
 ums_status ums_relay_init(ums_relay *r, size_t len, const ums_relay_config *cfg);
 ums_status ums_relay_start(ums_relay *r);
-ums_status ums_relay_stop(ums_relay *r); /* joins the thread, closes every socket, wipes every key; idempotent */
+ums_status ums_relay_stop(ums_relay *r);    /* joins the thread, closes every socket, wipes every key; idempotent */
 int ums_relay_event_fd(const ums_relay *r); /* readable when events or control datagrams wait; -1 once stopped */
 
 typedef struct ums_address { /* IPv4 or IPv6 with port, in network order, as the kernel wants it */
-  uint8_t family; /* 0 none, 4, 6 */
+  uint8_t family;            /* 0 none, 4, 6 */
   uint8_t octets[16];
   uint16_t port; /* host order */
   uint32_t scope;
@@ -278,15 +285,15 @@ typedef struct ums_address { /* IPv4 or IPv6 with port, in network order, as the
 typedef struct ums_leg_config {
   /* Bound, non-blocking UDP sockets; ownership passes to the relay when UMS_OK is returned. *_rtcp = -1: muxed. */
   int net_rtp, net_rtcp, loop_rtp, loop_rtcp;
-  uint8_t never_plain; /* UMS_LEG_PLAIN is refused for ever (policy `required`) */
-  uint8_t learn_peer;  /* adopt the source of authenticated packets as destination (symmetric RTP) */
+  uint8_t never_plain;   /* UMS_LEG_PLAIN is refused for ever (policy `required`) */
+  uint8_t learn_peer;    /* adopt the source of authenticated packets as destination (symmetric RTP) */
   uint32_t idle_seconds; /* UMS_EVENT_IDLE after this long without an accepted packet from the network; 0 = never */
 } ums_leg_config;
 
 typedef enum ums_leg_mode {
   UMS_LEG_CLOSED = 0, /* nothing passes: no keys yet, or held */
   UMS_LEG_SECURE = 1,
-  UMS_LEG_PLAIN = 2   /* from the network only what comes from exactly the address and port of set_peer */
+  UMS_LEG_PLAIN = 2 /* from the network only what comes from exactly the address and port of set_peer */
 } ums_leg_mode;
 
 /* Leg numbers are never reused within one relay's life: a late call for a closed leg gets UMS_BAD_ARGUMENT. */
@@ -305,29 +312,31 @@ ums_status ums_relay_set_mode(ums_relay *r, uint32_t leg, ums_leg_mode mode);
 ums_status ums_relay_install(ums_relay *r, uint32_t leg, const ums_srtp_config *send, const ums_srtp_config *receive,
                              uint32_t grace_ms, uint32_t grace_max_ms);
 ums_status ums_relay_set_engine(ums_relay *r, uint32_t leg, const ums_engine *engine); /* NULL: choose per suite */
-/* A datagram of our own from the leg's network socket to `to`, or to the peer when NULL. Only DTLS (first octet 20..63):
- * media cannot leave past SRTP. */
+/* A datagram of our own from the leg's network socket to `to`, or to the peer when NULL. Only DTLS (first
+ * octet 20..63): media cannot leave past SRTP. */
 ums_status ums_relay_send(ums_relay *r, uint32_t leg, int rtcp, const ums_address *to, const uint8_t *data, size_t len);
 
 typedef enum ums_event_kind {
-  UMS_EVENT_FIRST_PACKET = 1,  /* first authentic packet (RTP or RTCP) of an SSRC from the network; a = ssrc */
-  UMS_EVENT_AUTH_BURST = 2,    /* a = failures in the last second */
-  UMS_EVENT_SOFT_LIMIT = 3,    /* re-key wanted; a = direction */
-  UMS_EVENT_KEY_EXPIRED = 4,   /* a = direction */
-  UMS_EVENT_RESTART = 5,       /* sending stream restarted and is held; a = ssrc */
-  UMS_EVENT_LATE_START = 6,    /* first sequence number >= 2^15; a = ssrc, b = sequence number */
-  UMS_EVENT_NEW_KEY_SEEN = 7,  /* first authentic packet under the newest receive keys */
-  UMS_EVENT_OLD_KEY_GONE = 8,  /* the former receive context was wiped */
-  UMS_EVENT_PEER_MOVED = 9,    /* address learnt from an authentic packet */
-  UMS_EVENT_IDLE = 10,         /* nothing accepted from the network for idle_seconds; again only after packets flowed */
+  UMS_EVENT_FIRST_PACKET = 1, /* first authentic packet (RTP or RTCP) of an SSRC from the network; a = ssrc */
+  UMS_EVENT_AUTH_BURST = 2,   /* a = failures in the last second */
+  UMS_EVENT_SOFT_LIMIT = 3,   /* re-key wanted; a = direction */
+  UMS_EVENT_KEY_EXPIRED = 4,  /* a = direction */
+  UMS_EVENT_RESTART = 5,      /* sending stream restarted and is held; a = ssrc */
+  UMS_EVENT_LATE_START = 6,   /* first sequence number >= 2^15; a = ssrc, b = sequence number */
+  UMS_EVENT_NEW_KEY_SEEN = 7, /* first authentic packet under the newest receive keys */
+  UMS_EVENT_OLD_KEY_GONE = 8, /* the former receive context was wiped */
+  UMS_EVENT_PEER_MOVED = 9,   /* address learnt from an authentic packet */
+  UMS_EVENT_IDLE = 10,        /* nothing accepted from the network for idle_seconds; again only after packets flowed */
   UMS_EVENT_SSRC_FULL = 11,
-  UMS_EVENT_ENGINE = 12,       /* an engine failed */
-  UMS_EVENT_LEG_CLOSED = 13,   /* sockets closed, keys wiped */
-  UMS_EVENT_SOCKET = 14,       /* a = errno of a socket that stopped working */
-  UMS_EVENT_LOST = 15          /* no leg; a = events that found the ring full since the last one */
+  UMS_EVENT_ENGINE = 12,     /* an engine failed */
+  UMS_EVENT_LEG_CLOSED = 13, /* sockets closed, keys wiped */
+  UMS_EVENT_SOCKET = 14,     /* a = errno of a socket that stopped working */
+  UMS_EVENT_LOST = 15        /* no leg; a = events that found the ring full since the last one */
 } ums_event_kind;
 
-typedef struct ums_event { uint32_t kind, leg, a, b; } ums_event;
+typedef struct ums_event {
+  uint32_t kind, leg, a, b;
+} ums_event;
 size_t ums_relay_events(ums_relay *r, ums_event out[], size_t max); /* removes them */
 
 typedef struct ums_control { /* a DTLS datagram that came in on a network socket */
@@ -350,8 +359,8 @@ typedef struct ums_leg_stats {
   uint64_t control_passed, control_dropped; /* DTLS datagrams */
   uint64_t unknown_ssrc;                    /* failed authentication and belonged to no bound SSRC */
   uint64_t send_errors;
-  uint64_t key_age_ms;                      /* since the last install; 0 before */
-  uint64_t idle_ms;                         /* since the last accepted packet from the network, or the leg's opening */
+  uint64_t key_age_ms; /* since the last install; 0 before */
+  uint64_t idle_ms;    /* since the last accepted packet from the network, or the leg's opening */
 } ums_leg_stats;
 
 ums_status ums_relay_leg_stats(ums_relay *r, uint32_t leg, ums_leg_stats *out);
