@@ -26,9 +26,11 @@ class PhoneNetwork:
     def register(self, request: RegisterRequest) -> RegisterResponse:
         return self.edge.register(request)
 
-    async def invite(self, binding: str, offer: bytes) -> bytes:
+    async def invite(self, binding: str, offer: bytes, security_verify: tuple[str, ...] = ()) -> bytes:
         """The UE calls (or re-offers). A late answer (EDGE-17) comes after the phone's first packets."""
-        call, core_offer = await self.edge.offer_from_ue(binding, offer, call=self.call)
+        call, core_offer = await self.edge.offer_from_ue(
+            binding, offer, call=self.call, security_verify=security_verify
+        )
         try:
             answer = self.edge.answer_to_ue(call, self.phone.answer(core_offer))
         except BaseException:
@@ -44,10 +46,12 @@ class PhoneNetwork:
         self.call, offer = await self.edge.offer_to_ue(binding, self.phone.offer(), call=self.call, rekey=rekey)
         return offer
 
-    def answered(self, answer: bytes) -> None:
-        """The UE's answer to `ring`."""
+    def answered(self, answer: bytes) -> bytes:
+        """The UE's answer to `ring`; returns it as the core sees it."""
         assert self.call is not None, "ring() comes first"
-        self.phone.connect(self.edge.answer_from_ue(self.call, answer))
+        core_answer = self.edge.answer_from_ue(self.call, answer)
+        self.phone.connect(core_answer)
+        return core_answer
 
     def hang_up(self) -> None:
         if self.call is not None:
@@ -67,8 +71,8 @@ class PeerNetwork:
     def register(self, request: RegisterRequest) -> RegisterResponse:
         return self._here.register(request)
 
-    async def invite(self, binding: str, offer: bytes) -> bytes:
-        mine, core_offer = await self._here.offer_from_ue(binding, offer)
+    async def invite(self, binding: str, offer: bytes, security_verify: tuple[str, ...] = ()) -> bytes:
+        mine, core_offer = await self._here.offer_from_ue(binding, offer, security_verify=security_verify)
         try:
             theirs, their_offer = await self._there.offer_to_ue(self._callee.binding, core_offer)
             self.calls = mine, theirs

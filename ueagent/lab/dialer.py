@@ -23,7 +23,7 @@ class Network(Protocol):
 
     def register(self, request: RegisterRequest) -> RegisterResponse: ...
 
-    async def invite(self, binding: str, offer: bytes) -> bytes:
+    async def invite(self, binding: str, offer: bytes, security_verify: tuple[str, ...] = ()) -> bytes:
         """The answer. NegotiationFailed carries the SIP status of a refusal."""
         ...
 
@@ -47,6 +47,7 @@ class Dialer:
         self.binding = binding
         self.signalling: api.SignallingName = signalling
         self.session: str | None = None
+        self._verify: tuple[str, ...] = ()  # for requests other than REGISTER (REG-16)
 
     async def register(self, network: Network) -> Registered:
         """REGISTER until the network is content. AuthenticationFailed when it is not."""
@@ -61,6 +62,7 @@ class Dialer:
                 security_server=list(response.security_server),
                 unsupported=list(response.unsupported),
             )
+            self._verify = _values(update.request_headers, "security-verify")
             if update.next == "done":
                 return Registered(tuple(statuses), tuple(update.mechanisms))
             if update.next == "give_up":
@@ -85,7 +87,7 @@ class Dialer:
     async def _invite(self, network: Network, offer: bytes) -> bytes:
         while True:
             try:
-                return await network.invite(self.binding, offer)
+                return await network.invite(self.binding, offer, self._verify)
             except NegotiationFailed as refusal:
                 assert self.session is not None, "the offer came from a session"
                 status = refusal.sip_status_hint or 488
@@ -114,13 +116,14 @@ class Dialer:
         self.phone.close()
 
     def _request(self, headers: Sequence[api.HeaderValue]) -> RegisterRequest:
-        def named(name: str) -> tuple[str, ...]:
-            return tuple(header.value for header in headers if header.name.lower() == name)
-
         return RegisterRequest(
             self.binding,
-            security_client=named("security-client"),
-            security_verify=named("security-verify"),
-            require=named("require"),
-            proxy_require=named("proxy-require"),
+            security_client=_values(headers, "security-client"),
+            security_verify=_values(headers, "security-verify"),
+            require=_values(headers, "require"),
+            proxy_require=_values(headers, "proxy-require"),
         )
+
+
+def _values(headers: Sequence[api.HeaderValue], name: str) -> tuple[str, ...]:
+    return tuple(header.value for header in headers if header.name.lower() == name)

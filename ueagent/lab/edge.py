@@ -11,10 +11,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ueagent.errors import UsageError
+from ueagent.errors import NegotiationFailed, UsageError
 from ueagent.lab.agw import Gateway, Stream
 from ueagent.lab.alg import AlgConfig, AlgDialog, Handling, StreamOrder, rtp_lines
 from ueagent.lab.capture import Side, Tap
@@ -73,8 +73,13 @@ class Edge:
 
     # ------------------------------------------------------------------------------------------------- calls --
 
-    async def offer_from_ue(self, binding: str, offer: bytes, *, call: str | None = None) -> tuple[str, bytes]:
+    async def offer_from_ue(
+        self, binding: str, offer: bytes, *, call: str | None = None, security_verify: Sequence[str] = ()
+    ) -> tuple[str, bytes]:
         """(call, offer for the core). With `call` it is a re-offer. NegotiationFailed carries the SIP status."""
+        status = self.registrar.check_request(binding, security_verify)
+        if status is not None:
+            raise NegotiationFailed("security_verify", f"the request got {status}", sip_status_hint=status)
         return await self._offered(binding, call, offer, Side.ACCESS)
 
     async def offer_to_ue(

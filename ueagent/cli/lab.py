@@ -1,0 +1,79 @@
+"""`ueagent lab edge`: a small IMS access network on a UNIX socket, for tests and newcomers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+from ueagent.cli import exits
+from ueagent.errors import AgentError
+
+if TYPE_CHECKING:
+    import argparse
+
+_EXAMPLE = """\
+It speaks Varlink (interface org.ueagent.lab.Edge), so this is a call to it:
+
+  ueagent call --socket EDGE org.ueagent.lab.Edge.Register '{"binding": "home"}'
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    from ueagent.lab.faults import Fault, Indication, Mode
+    from ueagent.lab.srtp_set import PROFILES
+
+    kinds = parser.add_subparsers(dest="kind", metavar="edge", required=True)
+    edge = kinds.add_parser(
+        "edge",
+        help="registrar, IMS-ALG and access gateway (SRTP by libsrtp), with a phone behind them",
+        description=_EXAMPLE,
+        formatter_class=parser.formatter_class,
+        epilog=exits.epilog(),
+    )
+    edge.add_argument("--socket", metavar="PATH", required=True, help="where to listen")
+    edge.add_argument("--address", default="127.0.0.1", help="address for media (default: %(default)s)")
+    edge.add_argument("--mode", choices=[mode.value for mode in Mode], default=Mode.MEDIASEC.value, help="registration")
+    edge.add_argument(
+        "--fault", choices=[fault.value for fault in Fault], default=Fault.NO_FAULT.value, help="what to do wrong"
+    )
+    edge.add_argument(
+        "--indication",
+        choices=[word.value for word in Indication],
+        default=Indication.ABSENT.value,
+        help="3ge2ae in answers to the UE",
+    )
+    edge.add_argument("--suite", choices=list(PROFILES), action="append", help="only this suite (may be repeated)")
+    edge.add_argument("--refuse-plain", action="store_true", help="488 for plain offers of a UE that announced SDES")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ueagent.cli.running import run_async
+
+    try:
+        return run_async(lambda stop: _serve(args, stop))
+    except AgentError as error:
+        sys.stderr.write(f"ueagent lab: {error}\n")
+        return exits.FAILED
+
+
+async def _serve(args: argparse.Namespace, stop: asyncio.Event) -> int:
+    from pathlib import Path
+
+    from ueagent.lab.edge import Edge, EdgeConfig
+    from ueagent.lab.edge_service import EdgeService
+    from ueagent.lab.faults import Fault, Indication, Mode
+    from ueagent.lab.srtp_set import PROFILES
+
+    config = EdgeConfig(
+        mode=Mode(args.mode),
+        fault=Fault(args.fault),
+        indication=Indication(args.indication),
+        refuse_plain=args.refuse_plain,
+        suites=tuple(args.suite or PROFILES),
+        address=args.address,
+    )
+    async with EdgeService(Edge(config), Path(args.socket)):
+        sys.stderr.write(f"lab edge on {args.socket}: mode {args.mode}, fault {args.fault}\n")
+        await stop.wait()
+    return exits.OK
