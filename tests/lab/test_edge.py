@@ -198,7 +198,7 @@ def test_fault_roc_reset_starts_the_context_again_after_a_wrap(fault: Fault) -> 
     async def scenario() -> None:
         async with network(fault) as (net, ue):
             await call(net, ue)
-            net.phone.next_sequence = 0xFFF0
+            net.phone.next_sequence = 0xFFF0  # sixteen packets before the wrap
             for _ in range(40):
                 net.phone.send(VOICE)
             if fault is Fault.NO_FAULT:
@@ -222,6 +222,23 @@ def test_stream_carries_nothing_before_the_answer() -> None:
             assert await net.phone.wait_received(1, 0, 5)
             assert net.phone.received == [sent]
             assert net.edge.counters(call)["packets_to_access"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_calls_set_up_at_once_do_not_share_streams() -> None:
+    """EDGE-6: the link from keys to one stream is unambiguous."""
+
+    async def scenario() -> None:
+        edge, phones = Edge(), [new_phone(str(n)) for n in range(8)]
+        for phone in phones:
+            await phone.open()
+        await asyncio.gather(*(edge.offer_to_ue("home", phone.offer()) for phone in phones))
+        ports = [stream.access.rtp_port for call in edge.calls() for stream in edge.streams(call)]
+        ids = {stream.id for call in edge.calls() for stream in edge.streams(call)}
+        assert len(ids) == len(set(ports)) == 8
+        for end in (*phones, edge):
+            end.close()
 
     asyncio.run(scenario())
 

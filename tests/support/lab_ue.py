@@ -1,6 +1,7 @@
 """A UE of its own kind for tests of the lab edge: it does its SDES by hand and its SRTP with libsrtp."""
 
 import asyncio
+import base64
 import secrets
 import time
 
@@ -30,6 +31,10 @@ class LabUe:
         self.reports: list[bytes] = []
         self._sequence = 0
         self._arrival = asyncio.Event()
+
+    @staticmethod
+    def text_of(key: bytes) -> str:
+        return base64.b64encode(key).decode().rstrip("=")
 
     async def open(self) -> None:
         self.pair = await UdpPair.open(self._arrived)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import TYPE_CHECKING
 
 from ueagent.cli import exits
-from ueagent.errors import AgentError
+from ueagent.errors import AgentError, UsageError
 
 if TYPE_CHECKING:
     import argparse
+    import asyncio
 
 _EXAMPLE = """\
 It speaks Varlink (interface org.ueagent.lab.Edge), so this is a call to it:
@@ -19,9 +19,17 @@ It speaks Varlink (interface org.ueagent.lab.Edge), so this is a call to it:
 """
 
 
+def require_lab(parser: argparse.ArgumentParser) -> None:
+    """Ends the command where the lab was left out of the build (UEAGENT_WITHOUT_LAB=1)."""
+    from importlib.util import find_spec
+
+    if find_spec("ueagent.lab") is None:
+        parser.exit(exits.FAILED, f"{parser.prog}: this ueagent was built without the lab\n")
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
+    require_lab(parser)
     from ueagent.lab.faults import Fault, Indication, Mode
-    from ueagent.lab.srtp_set import PROFILES
 
     kinds = parser.add_subparsers(dest="kind", metavar="edge", required=True)
     edge = kinds.add_parser(
@@ -43,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=Indication.ABSENT.value,
         help="3ge2ae in answers to the UE",
     )
-    edge.add_argument("--suite", choices=list(PROFILES), action="append", help="only this suite (may be repeated)")
+    edge.add_argument("--suite", action="append", help="only this suite of libsrtp (may be repeated)")
     edge.add_argument("--refuse-plain", action="store_true", help="488 for plain offers of a UE that announced SDES")
 
 
@@ -52,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         return run_async(lambda stop: _serve(args, stop))
+    except UsageError as error:
+        sys.stderr.write(f"ueagent lab: {error}\n")
+        return exits.USAGE
     except AgentError as error:
         sys.stderr.write(f"ueagent lab: {error}\n")
         return exits.FAILED

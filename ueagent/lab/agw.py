@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import count
 
 from ueagent.errors import UsageError
 from ueagent.lab.capture import Address, Datagram, Side, Tap, Way
@@ -101,13 +102,12 @@ class Gateway:
         self._now = now
         self._address = address
         self._streams: dict[int, Stream] = {}
-        self._next = 1
+        self._numbers = count(1)
 
     async def open_stream(self) -> Stream:
         """Two pairs of sockets. ResourceError when there are none."""
-        stream = Stream(self._next, self._tap, self._now)
+        stream = Stream(next(self._numbers), self._tap, self._now)
         await stream.open(self._address)
-        self._next += 1
         self._streams[stream.id] = stream
         return stream
 

@@ -12,6 +12,7 @@ from ueagent.lab.phone import Phone
 from ueagent.lab.registrar import RegisterRequest, RegisterResponse
 
 EARLY_PACKETS: Final = 10  # media before a late answer
+NEAR_WRAP: Final = 0xFFE0  # where the phone begins when the gateway shall lose count after the wrap
 _EARLY_INTERVAL: Final = 0.005  # seconds
 
 
@@ -22,6 +23,8 @@ class PhoneNetwork:
         self.edge = edge
         self.phone = phone
         self.call: str | None = None
+        if edge.config.fault is Fault.ROC_RESET:
+            phone.next_sequence = NEAR_WRAP
 
     def register(self, request: RegisterRequest) -> RegisterResponse:
         return self.edge.register(request)

@@ -30,10 +30,14 @@ class Network(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """How a registration went: statuses in order, and the mechanisms usable in e2ae mode."""
+    """How a registration went: statuses in order, and the mechanisms usable in e2ae mode.
+
+    `security_verify` goes into every other request of the binding (REG-16).
+    """
 
     statuses: tuple[int, ...]
     mechanisms: tuple[api.MechanismName, ...]
+    security_verify: tuple[str, ...]
 
 
 class Dialer:
@@ -47,7 +51,7 @@ class Dialer:
         self.binding = binding
         self.signalling: api.SignallingName = signalling
         self.session: str | None = None
-        self._verify: tuple[str, ...] = ()  # for requests other than REGISTER (REG-16)
+        self.registered: Registered | None = None
 
     async def register(self, network: Network) -> Registered:
         """REGISTER until the network is content. AuthenticationFailed when it is not."""
@@ -62,9 +66,10 @@ class Dialer:
                 security_server=list(response.security_server),
                 unsupported=list(response.unsupported),
             )
-            self._verify = _values(update.request_headers, "security-verify")
             if update.next == "done":
-                return Registered(tuple(statuses), tuple(update.mechanisms))
+                verify = _values(update.request_headers, "security-verify")
+                self.registered = Registered(tuple(statuses), tuple(update.mechanisms), verify)
+                return self.registered
             if update.next == "give_up":
                 break
             headers = update.headers
@@ -85,9 +90,10 @@ class Dialer:
         return reply
 
     async def _invite(self, network: Network, offer: bytes) -> bytes:
+        verify = self.registered.security_verify if self.registered else ()
         while True:
             try:
-                return await network.invite(self.binding, offer, self._verify)
+                return await network.invite(self.binding, offer, verify)
             except NegotiationFailed as refusal:
                 assert self.session is not None, "the offer came from a session"
                 status = refusal.sip_status_hint or 488

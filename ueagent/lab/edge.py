@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from ueagent.errors import NegotiationFailed, UsageError
 from ueagent.lab.agw import Gateway, Stream
 from ueagent.lab.alg import AlgConfig, AlgDialog, Handling, StreamOrder, rtp_lines
-from ueagent.lab.capture import Side, Tap
+from ueagent.lab.capture import Datagram, Side, Tap
 from ueagent.lab.faults import Fault, Indication, Mode
 from ueagent.lab.registrar import OWN_LIST, RegisterRequest, RegisterResponse, Registrar
-from ueagent.lab.sockets import LOOPBACK
+from ueagent.lab.sockets import LOOPBACK, address_of
 from ueagent.lab.srtp_set import PROFILES
 from ueagent.model.media import Endpoint
 from ueagent.wire.sdp import Sdp, build_sdp, parse_sdp
@@ -127,10 +127,19 @@ class Edge:
     def counters(self, call: str) -> Counter[str]:
         """Packets of all streams of a call, by what became of them."""
         total: Counter[str] = Counter()
-        for stream in self._call(call).streams.values():
+        for stream in self.streams(call):
             total += stream.counters
             total += stream.srtp.counters if stream.srtp else Counter()
         return total
+
+    def streams(self, call: str) -> tuple[Stream, ...]:
+        """The gateway's streams of a call, by media line."""
+        return tuple(stream for _, stream in sorted(self._call(call).streams.items()))
+
+    def wire(self, call: str) -> list[Datagram]:
+        """What has crossed the access side of a call."""
+        ours = {address_of(stream.access, rtcp) for stream in self.streams(call) for rtcp in (False, True)}
+        return [datagram for datagram in self.tap.wire() if {datagram.source, datagram.destination} & ours]
 
     def calls(self) -> tuple[str, ...]:
         return tuple(self._calls)

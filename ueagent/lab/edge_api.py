@@ -13,7 +13,7 @@ INTERFACE: Final = "org.ueagent.lab.Edge"
 FarEndKind = Literal["play", "echo", "silent"]
 
 
-class RegisterRequest(Request):
+class RegisterRequest(Request, frozen=True):
     """A REGISTER of one binding: raw header values in order. The first one gets 401, the next one 200."""
 
     binding: str
@@ -23,20 +23,20 @@ class RegisterRequest(Request):
     proxy_require: list[str] = []
 
 
-class RegisterReply(Reply):
+class RegisterReply(Reply, frozen=True):
     status: int
     security_server: list[str]
     unsupported: list[str]
     require: list[str]
 
 
-class DeregisterRequest(Request):
+class DeregisterRequest(Request, frozen=True):
     """The binding is gone."""
 
     binding: str
 
 
-class OriginateRequest(Request):
+class OriginateRequest(Request, frozen=True):
     """The UE's offer. The far end answers at once: it plays the speech, echoes, or keeps silent.
 
     With `call` it is a re-offer.
@@ -49,14 +49,14 @@ class OriginateRequest(Request):
     security_verify: list[str] = []
 
 
-class CallSdp(Reply):
+class CallSdp(Reply, frozen=True):
     """`sdp` is for the UE."""
 
     call: str
     sdp: str
 
 
-class TerminateRequest(Request):
+class TerminateRequest(Request, frozen=True):
     """The far end calls the UE: the reply is the offer. With `call` it is a re-offer, with `rekey` under a new key."""
 
     binding: str
@@ -65,22 +65,22 @@ class TerminateRequest(Request):
     rekey: bool = False
 
 
-class AnswerRequest(Request):
+class AnswerRequest(Request, frozen=True):
     """The UE's answer to an offer of Terminate. The reply is the answer as the core sees it."""
 
     call: str
     sdp: str
 
 
-class AnswerReply(Reply):
+class AnswerReply(Reply, frozen=True):
     core_sdp: str
 
 
-class ReleaseRequest(Request):
+class ReleaseRequest(Request, frozen=True):
     call: str
 
 
-class StatsRequest(Request):
+class StatsRequest(Request, frozen=True):
     """All calls, or one."""
 
     call: str | None = None
@@ -98,11 +98,11 @@ class CallStats(Struct, frozen=True, kw_only=True):
     far_end_reports: int
 
 
-class StatsReply(Reply):
+class StatsReply(Reply, frozen=True):
     calls: list[CallStats]
 
 
-class Done(Reply):
+class Done(Reply, frozen=True):
     pass
 
 

@@ -18,6 +18,7 @@ from ueagent.lab.sockets import LOOPBACK, UdpPair
 from ueagent.model.media import Endpoint
 from ueagent.wire.sdp import Sdp, parse_sdp
 
+CNAME_DOMAIN: Final = "lab.invalid"
 REPORT_EVERY: Final = 50  # packets: one second of speech
 _NTP_EPOCH: Final = 2_208_988_800  # seconds from 1900 to 1970 (RFC 5905, 6)
 
@@ -128,7 +129,7 @@ class Phone:
     def send_report(self) -> None:
         octets = sum(len(packet) - 12 for packet in self.sent)
         report = build_report(
-            self._ssrc, self._now() + _NTP_EPOCH, self._timestamp, len(self.sent), octets, f"{self.name}@lab.invalid"
+            self._ssrc, self._now() + _NTP_EPOCH, self._timestamp, len(self.sent), octets, f"{self.name}@{CNAME_DOMAIN}"
         )
         self.rtcp_sent.append(report)
         self._transmit(True, report)
@@ -143,6 +144,11 @@ class Phone:
         except TimeoutError:
             return False
         return True
+
+    def forget(self) -> None:
+        """Begin the four lists anew; the streams go on."""
+        for packets in (self.sent, self.received, self.rtcp_sent, self.rtcp_received):
+            packets.clear()
 
     def heard(self) -> array[int]:
         """What arrived, decoded, in order of sequence numbers."""

@@ -1,0 +1,293 @@
+"""The demonstration: two agents, an access edge, three protected calls with real speech, and what a listener gets.
+
+    originating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
+    terminating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
+    end-to-end    softphone -- agent =SRTP= edge =SRTP= agent -- softphone    e2e
+
+Agents and edge live in this process and talk over loopback; SRTP ends in our core on one side and in libsrtp on the
+other. All calls run at once and in real time. `run_demo` judges; printing is the command's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import tempfile
+import time
+from array import array
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from ueagent.client import AgentClient
+from ueagent.daemon.agent import Agent
+from ueagent.daemon.config import Config, LogConfig, RegistrationConfig, RelayConfig
+from ueagent.daemon.logs import open_log
+from ueagent.errors import AgentError, ResourceError
+from ueagent.ipc import api
+from ueagent.lab.capture import Datagram, write_pcap
+from ueagent.lab.core_net import PeerNetwork, PhoneNetwork
+from ueagent.lab.dialer import Dialer, Registered
+from ueagent.lab.eavesdropper import Overheard, overhear, plaintext_datagrams
+from ueagent.lab.edge import Edge, EdgeConfig
+from ueagent.lab.faults import Mode
+from ueagent.lab.g711 import CODECS
+from ueagent.lab.phone import Phone, in_order
+from ueagent.lab.wave import read_wav, shipped_speech, write_wav
+from ueagent.model.security import SecurityPolicy, Setting
+
+MAX_SECONDS: Final = 5.0  # of a caller's own recording: the demonstration ends within ten
+_STRAGGLERS: Final = 1.0  # seconds for the last packets
+_ALICE: Final = "alice"
+_BOB: Final = "bob"
+# Bob knows nothing of the access network and insists on security between the phones.
+_END_TO_END: Final = SecurityPolicy(sdes_e2ae=Setting.OFF, sdes_e2e=Setting.REQUIRED)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """`edge` carries the lab's switches; files are written when named."""
+
+    wav: Path | None = None
+    pcap: Path | None = None
+    out: Path | None = None
+    codec: str = "PCMU"
+    edge: EdgeConfig = field(default_factory=EdgeConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """One call as the first softphone has it. `problems` are the checks that failed, as sentences."""
+
+    name: str
+    medium: str = "audio"
+    mechanism: str = "none"
+    keyed_by: str = "none"
+    scope: str = "none"
+    suite: str | None = None
+    assured: bool = False
+    engine: str | None = None
+    packets_sent: int = 0
+    packets_received: int = 0
+    bit_exact: bool = False
+    plaintext_on_wire: int = 0
+    problems: tuple[str, ...] = ()
+    overheard: Overheard | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    calls: tuple[CallReport, ...]
+    statuses: tuple[int, ...]  # of the registration
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return not any(call.problems for call in self.calls)
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call in the making. `ends` are this phone's agent's name and the phone at each end; `edges` its calls there."""
+
+    name: str
+    scope: str
+    near: Dialer
+    far_phone: Phone
+    connect: Callable[[], Awaitable[object]]
+    edge_calls: Callable[[], tuple[str | None, ...]]
+    far: Dialer | None = None
+
+
+async def run_demo(options: DemoOptions) -> DemoReport:
+    """Everything from registration to the verdict. AgentError for what keeps the demonstration from being run."""
+    began = time.monotonic()
+    _check_targets(options)
+    recording = shipped_speech() if options.wav is None else read_wav(options.wav, MAX_SECONDS)
+    async with AsyncExitStack() as stack:
+        stage = _Stage(options, stack)
+        await stage.open()
+        try:
+            statuses = await stage.register()
+        except AgentError as error:
+            reports = [
+                CallReport(name, problems=(str(error),)) for name in ("originating", "terminating", "end-to-end")
+            ]
+            return DemoReport(tuple(reports), (), (), time.monotonic() - began)
+        calls = await stage.calls()
+        reports = await asyncio.gather(*(stage.perform(call, recording.samples) for call in calls))
+        _write_files(options, calls, stage.edge.tap.wire())
+    notes = [recording.note] if recording.note else []
+    return DemoReport(tuple(reports), statuses, tuple(notes), time.monotonic() - began)
+
+
+class _Stage:
+    """The actors of one demonstration; everything opened goes when the stack closes."""
+
+    def __init__(self, options: DemoOptions, stack: AsyncExitStack) -> None:
+        self._options = options
+        self._stack = stack
+        self.edge = Edge(options.edge)
+        self._clients: dict[str, AgentClient] = {}
+        self._registered: Registered | None = None
+        stack.callback(self.edge.close)
+
+    async def open(self) -> None:
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ueagent-demo-")))
+        log = open_log(LogConfig(level="error"))
+        for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END)):
+            path = folder / f"{name}.sock"
+            strict = RegistrationConfig(strict=self._options.edge.mode is Mode.STRICT)
+            config = Config(policy=policy, registration=strict, relay=RelayConfig(max_legs=8))
+            await self._stack.enter_async_context(Agent(config, log, path))
+            self._clients[name] = await self._stack.enter_async_context(AgentClient.connect(path))
+
+    async def register(self) -> tuple[int, ...]:
+        """Alice's binding. The statuses the network gave."""
+        dialer = await self._dialer(_ALICE, "register")
+        self._registered = await dialer.register(PhoneNetwork(self.edge, dialer.phone))
+        return self._registered.statuses
+
+    async def calls(self) -> tuple[_Call, ...]:
+        return (await self._originating(), await self._terminating(), await self._end_to_end())
+
+    async def perform(self, call: _Call, samples: array[int]) -> CallReport:
+        """Set up, talk both ways, look at what arrived, hang up."""
+        try:
+            await call.connect()
+            await self._talk(call, samples)
+            report = await self._judged(call)
+            await call.near.hang_up()
+            if call.far is not None:
+                await call.far.hang_up()
+        except AgentError as error:
+            return CallReport(call.name, problems=(str(error),))
+        return report
+
+    # ---------------------------------------------------------------------------------------------- the calls --
+
+    async def _originating(self) -> _Call:
+        dialer, far = await self._dialer(_ALICE, "caller"), await self._phone("core-1")
+        network = PhoneNetwork(self.edge, far)
+        return _Call("originating", "e2ae", dialer, far, lambda: dialer.call(network), lambda: (network.call,))
+
+    async def _terminating(self) -> _Call:
+        dialer, far = await self._dialer(_ALICE, "callee"), await self._phone("core-2")
+        network = PhoneNetwork(self.edge, far)
+
+        async def connect() -> None:
+            network.answered(await dialer.take(await network.ring(_ALICE)))
+
+        return _Call("terminating", "e2ae", dialer, far, connect, lambda: (network.call,))
+
+    async def _end_to_end(self) -> _Call:
+        caller, callee = await self._dialer(_BOB, "bob"), await self._dialer(_ALICE, "alice")
+        network = PeerNetwork(self.edge, self.edge, callee)
+        return _Call(
+            "end-to-end",
+            "e2e",
+            caller,
+            callee.phone,
+            lambda: caller.call(network),
+            lambda: network.calls or (),
+            callee,
+        )
+
+    async def _dialer(self, name: str, phone: str) -> Dialer:
+        dialer = Dialer(self._clients[name], await self._phone(phone), name)
+        dialer.registered = self._registered if name == _ALICE else None
+        return dialer
+
+    async def _phone(self, name: str) -> Phone:
+        phone = Phone(name, secrets.token_bytes, time.time, codec=CODECS[self._options.codec])
+        await phone.open()
+        self._stack.callback(phone.close)
+        return phone
+
+    # -------------------------------------------------------------------------------------------- the verdict --
+
+    async def _talk(self, call: _Call, samples: array[int]) -> None:
+        near, far = call.near.phone, call.far_phone
+        await asyncio.gather(near.play(samples), far.play(samples))
+        await asyncio.gather(
+            near.wait_received(len(far.sent), len(far.rtcp_sent), _STRAGGLERS),
+            far.wait_received(len(near.sent), len(near.rtcp_sent), _STRAGGLERS),
+        )
+
+    async def _judged(self, call: _Call) -> CallReport:
+        near, far = call.near.phone, call.far_phone
+        state = await call.near.status()
+        line, counters = state.lines[0], state.counters[0]
+        wire = self._wire(call)
+        report = CallReport(
+            name=call.name,
+            medium=line.medium,
+            mechanism=line.mechanism,
+            keyed_by=line.keyed_by,
+            scope=line.scope,
+            suite=line.suite,
+            assured=line.assured,
+            engine=counters.engine,
+            packets_sent=len(near.sent),
+            packets_received=len(near.received),
+            bit_exact=in_order(far.received) == near.sent and in_order(near.received) == far.sent,
+            plaintext_on_wire=plaintext_datagrams(wire, near.sent + far.sent),
+            overheard=overhear(wire, near.sent, near.codec),
+        )
+        problems = [*_problems(call, report, line, counters)]
+        if call.far is not None:
+            theirs = await call.far.status()
+            problems += _failures("the far agent", theirs.counters[0])
+        if self.edge.tap.lost:
+            problems.append(f"the capture lost {self.edge.tap.lost} datagrams")
+        return replace(report, problems=tuple(problems))
+
+    def _wire(self, call: _Call) -> list[Datagram]:
+        return [datagram for name in call.edge_calls() if name is not None for datagram in self.edge.wire(name)]
+
+
+def _problems(call: _Call, report: CallReport, line: api.LineState, counters: api.LineCounters) -> list[str]:
+    near, far = call.near.phone, call.far_phone
+    checks = (
+        (line.keys_in_place, "the agent has no keys in place"),
+        (report.scope == call.scope, f"the scope is {report.scope}, not {call.scope}"),
+        (bool(report.packets_sent), "nothing was sent"),
+        (len(far.received) == len(near.sent), f"{len(far.received)} of {len(near.sent)} packets reached the far end"),
+        (len(near.received) == len(far.sent), f"{len(near.received)} of {len(far.sent)} packets reached the softphone"),
+        (report.bit_exact, "what arrived is not bit for bit what was sent"),
+        (far.rtcp_received == near.rtcp_sent, "the far end did not get all reports"),
+        (near.rtcp_received == far.rtcp_sent, "the softphone did not get all reports"),
+        (report.plaintext_on_wire == 0, f"{report.plaintext_on_wire} datagrams on the wire were readable"),
+        (report.overheard is not None, "nothing was captured on the wire"),
+        (counters.packets_sent == len(near.sent), f"the agent counted {counters.packets_sent} packets sent"),
+        (counters.engine is not None, "the agent names no engine"),
+    )
+    return [sentence for good, sentence in checks if not good] + _failures("the agent", counters)
+
+
+def _failures(who: str, counters: api.LineCounters) -> list[str]:
+    count = counters.auth_failures
+    return [f"{who} counted {count} packets that failed authentication"] if count else []
+
+
+def _check_targets(options: DemoOptions) -> None:
+    """What cannot be written fails before the calls, not after them."""
+    try:
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+        if options.pcap is not None:
+            options.pcap.open("wb").close()
+    except OSError as error:
+        raise ResourceError("cannot_write", f"{error.filename}: {error.strerror}") from None
+
+
+def _write_files(options: DemoOptions, calls: tuple[_Call, ...], wire: list[Datagram]) -> None:
+    if options.pcap is not None:
+        write_pcap(options.pcap, wire)
+    if options.out is not None:
+        for call in calls:
+            write_wav(options.out / f"{call.name}-softphone.wav", call.near.phone.heard())
+            write_wav(options.out / f"{call.name}-far-end.wav", call.far_phone.heard())
