@@ -160,7 +160,8 @@ static int pending_unbound(const ums_burst *b, const ums_srtp *c, uint32_t ssrc)
 /*
  * The index of a received packet, checked against the replay list. With packets of the stream under way, the answer
  * stands only if it is the same whichever of them turn out authentic: it lies ahead of all of them, and the estimate
- * agrees from the lowest and from the highest place the stream may then be in.
+ * agrees from the lowest and from the highest place the stream may then be in (it may not while the stream has RTCP
+ * only).
  */
 static ums_status receiving_index(const ums_srtp *c, ums_stream *s, int rtcp, uint32_t value, uint64_t *index) {
   const ums_window *w = s ? &s->window[rtcp] : NULL;
