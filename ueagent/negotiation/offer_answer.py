@@ -107,10 +107,10 @@ def read_keying(section: MediaSection) -> Keying:
 
 
 def peer_endpoint(section: MediaSection, family: int) -> Endpoint | None:
-    """Where the far side receives; None on hold by `c=0.0.0.0` (DYN-9). Without rtcp-mux, which we never agree to."""
+    """Where the far side receives; None on hold by `c=0.0.0.0` (DYN-9)."""
     if section.legacy_hold:
         return None
-    endpoint = section.without_attributes("rtcp-mux").endpoint
+    endpoint = _unmuxed(section)
     if endpoint is None:
         raise _no_address("media_address", "no media address that is an IP literal")
     address = ipaddress.ip_address(endpoint.address)
@@ -125,10 +125,15 @@ def dialer_endpoint(section: MediaSection) -> Endpoint | None:
     """Where the dialer receives, which must be a loopback address; None on hold by `c=0.0.0.0`."""
     if section.legacy_hold:
         return None
-    endpoint = section.endpoint
+    endpoint = _unmuxed(section)
     if endpoint is None or not ipaddress.ip_address(endpoint.address).is_loopback:
         raise UsageError("media_not_loopback", "the dialer's media address is not a loopback address", field="c=")
     return endpoint
+
+
+def _unmuxed(section: MediaSection) -> Endpoint | None:
+    """Without rtcp-mux, which we never agree to."""
+    return section.without_attributes("rtcp-mux").endpoint
 
 
 def address_family(section: MediaSection) -> int:
