@@ -1,4 +1,4 @@
-"""Later offers from both sides: refresh, re-key, hold, moves, more and fewer lines, refusals. DYN-7..10, SDES-14..18."""
+"""Later offers from both sides: refresh, re-key, hold, moves, other lines, refusals. DYN-7..10, SDES-14..18."""
 
 from __future__ import annotations
 
