@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from support.srtp import vectors
 from support.srtp_model import Model, derive, keystream
+from support.vectors import Vector, load
 
 
-@pytest.mark.parametrize("test", vectors("rfc3711/packet_keystream"), ids=lambda t: t["id"])
-def test_model_keystream_is_that_of_the_rfc(test: dict) -> None:
+@pytest.mark.parametrize("test", load("rfc3711/packet_keystream"), ids=str)
+def test_model_keystream_is_that_of_the_rfc(test: Vector) -> None:
     """RFC 3711, B.2; RFC 6188, 7.1 and 7.3."""
-    iv = int(test["inputs"]["session_salt"] + "0000", 16)
-    key = bytes.fromhex(test["inputs"]["session_key"])
-    assert keystream(key, iv, 48).hex() == test["expect"]["first"]
-    assert keystream(key, iv + 0xFEFF, 48).hex() == test["expect"]["late"]
+    iv = int.from_bytes(test.inputs["session_salt"] + bytes(2), "big")
+    key = test.inputs["session_key"]
+    assert keystream(key, iv, 48) == test.expect["first"]
+    assert keystream(key, iv + 0xFEFF, 48) == test.expect["late"]
 
 
 def test_model_derives_the_keys_of_rfc_3711_b3() -> None:
@@ -24,16 +24,15 @@ def test_model_derives_the_keys_of_rfc_3711_b3() -> None:
     assert derive(key, salt, 1, 20).hex().upper() == "CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"
 
 
-@pytest.mark.parametrize("test", vectors("rfc7714/packets"), ids=lambda t: t["id"])
-def test_model_builds_the_packets_of_rfc_7714(test: dict) -> None:
+@pytest.mark.parametrize("test", load("rfc7714/packets"), ids=str)
+def test_model_builds_the_packets_of_rfc_7714(test: Vector) -> None:
     """SRTP-10."""
-    given = test["inputs"]
-    key, salt = bytes.fromhex(given["session_key"]), bytes.fromhex(given["session_salt"])
-    model = Model(given["suite"], key, salt, session_keys=True)
-    plain, protected = bytes.fromhex(given["plain"]), bytes.fromhex(test["expect"]["protected"])
+    given = test.inputs
+    model = Model(given["suite"], given["session_key"], given["session_salt"], session_keys=True)
+    plain, protected = given["plain"], test.expect["protected"]
     if given["kind"] == "rtp":
         assert model.protect_rtp(plain, 0) == protected
         assert model.unprotect_rtp(protected, 0) == plain
     else:
-        assert model.protect_rtcp(plain, given["index"], encrypt="E=0" not in test["flags"]) == protected
+        assert model.protect_rtcp(plain, given["index"], encrypt="E=0" not in test.flags) == protected
         assert model.unprotect_rtcp(protected) == plain

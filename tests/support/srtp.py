@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from support.srtp_model import MODEL_SUITES, Model
@@ -14,7 +12,6 @@ from ueagent_native.values import Direction, MasterKeyConfig, SrtpConfig, Status
 SUITE_NAMES = tuple(MODEL_SUITES)
 CM80 = "AES_CM_128_HMAC_SHA1_80"
 GCM128 = "AEAD_AES_128_GCM"
-VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 def present_engines() -> list[str]:
@@ -23,12 +20,6 @@ def present_engines() -> list[str]:
 
 
 ENGINES = present_engines()
-
-
-def vectors(name: str) -> list[dict[str, Any]]:
-    """All tests of one vector file, `rfc7714/packets` for example."""
-    document = json.loads((VECTORS / f"{name}.json").read_text())
-    return [test for group in document["groups"] for test in group["tests"]]
 
 
 def key_of(suite: str, number: int = 0) -> tuple[bytes, bytes]:
