@@ -82,7 +82,11 @@ async def _demonstrate(options: DemoOptions, as_json: bool, stop: asyncio.Event)
 
     from ueagent.lab.demo import run_demo
 
-    demo, stopped = asyncio.ensure_future(run_demo(options)), asyncio.ensure_future(stop.wait())
+    def tell(line: str) -> None:
+        if not as_json:
+            sys.stderr.write(line + "\n")
+
+    demo, stopped = asyncio.ensure_future(run_demo(options, tell)), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait((demo, stopped), return_when=asyncio.FIRST_COMPLETED)
         if not demo.done():

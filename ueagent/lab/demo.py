@@ -102,8 +102,11 @@ class _Call:
     far: Dialer | None = None
 
 
-async def run_demo(options: DemoOptions) -> DemoReport:
-    """Everything from registration to the verdict. AgentError for what keeps the demonstration from being run."""
+async def run_demo(options: DemoOptions, tell: Callable[[str], None] = lambda line: None) -> DemoReport:
+    """Everything from registration to the verdict. AgentError for what keeps the demonstration from being run.
+
+    `tell` gets a line when the calls begin.
+    """
     began = time.monotonic()
     _check_targets(options)
     recording = shipped_speech() if options.wav is None else read_wav(options.wav, MAX_SECONDS)
@@ -118,6 +121,7 @@ async def run_demo(options: DemoOptions) -> DemoReport:
             ]
             return DemoReport(tuple(reports), (), (), time.monotonic() - began)
         calls = await stage.calls()
+        tell(f"{len(calls)} calls at once, {recording.seconds:.1f} s of speech each way ...")
         reports = await asyncio.gather(*(stage.perform(call, recording.samples) for call in calls))
         _write_files(options, calls, stage.edge.tap.wire())
     notes = [recording.note] if recording.note else []
@@ -279,7 +283,7 @@ def _check_targets(options: DemoOptions) -> None:
         if options.out is not None:
             options.out.mkdir(parents=True, exist_ok=True)
         if options.pcap is not None:
-            options.pcap.open("wb").close()
+            options.pcap.open("ab").close()
     except OSError as error:
         raise ResourceError("cannot_write", f"{error.filename}: {error.strerror}") from None
 
