@@ -1,6 +1,7 @@
 """The lab edge on its socket: as a test dialer uses it, with an agent for a UE, and as a command."""
 
 import asyncio
+import importlib.util
 import json
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from support.lab_stage import Stage, stage
 from support.lab_ue import LabUe
 
+from ueagent.cli.commands import main
 from ueagent.client import AgentClient, sdp_octets
 from ueagent.errors import NegotiationFailed, UsageError
 from ueagent.lab import edge_api
@@ -149,3 +151,14 @@ def test_socket_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     done = ueagent("lab", "edge", "--socket", str(tmp_path / "no" / "such" / "x"))
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["lab", "demo"])
+def test_build_without_the_lab_says_so(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stopped:
+        main([command])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == f"ueagent {command}: this ueagent was built without the lab\n"
