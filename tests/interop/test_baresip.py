@@ -52,14 +52,14 @@ async def check_conversation(
     state = await client.session_status(session=session)
     await sip.hang_up()
     await client.release(session=session)
-    assert share_at(heard, PEER_TONE) > 0.9
+    assert share_at(heard, PEER_TONE) > 0.8
     (counters,) = state.counters
     assert (counters.auth_failures, counters.plain_sent, counters.plain_received) == (0, 0, 0)
     assert [(line.mechanism, line.scope, line.suite) for line in state.lines] == [("SDES", "e2e", suite)]
     phone.program.stop()
     samples, rate = read_wav(phone.heard())
     assert len(samples) > rate  # at least a second of it
-    assert share_at(samples, OUR_TONE, rate) > 0.9
+    assert share_at(samples, OUR_TONE, rate) > 0.8
 
 
 def text_of(reply: api.SessionSdp) -> str:
