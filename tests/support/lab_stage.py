@@ -62,7 +62,11 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    edge: EdgeConfig | None = None, policy: SecurityPolicy | None = None, *, strict: bool = False, registered: bool = True
+    edge: EdgeConfig | None = None,
+    policy: SecurityPolicy | None = None,
+    *,
+    strict: bool = False,
+    registered: bool = True,
 ) -> AsyncIterator[Stage]:
     """One phone behind an agent, one in the core, an edge between them."""
     async with AsyncExitStack() as stack:
