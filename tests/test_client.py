@@ -136,24 +136,81 @@ def test_calls_of_several_tasks_get_their_own_replies() -> None:
     asyncio.run(whole())
 
 
-def test_typed_events_are_subscribed_on_a_connection_of_their_own() -> None:
+NO_MEDIA = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+
+
+def test_whatever_happens_while_listening_is_heard() -> None:
+    async def whole() -> None:
+        async with (
+            asyncio.timeout(20),
+            running_agent() as agent,
+            AgentClient.connect(agent.path) as client,
+            client.listening() as events,
+        ):
+            made = await client.create_offer(sdp=NO_MEDIA, signalling="none")
+            await client.release(session=made.session)
+            event = await anext(events)
+            assert (event.kind, event.session, event.reason) == ("session_gone", made.session, "released")
+
+    asyncio.run(whole())
+
+
+def test_subscription_to_a_session_ends_with_it() -> None:
     async def whole() -> None:
         async with asyncio.timeout(20), running_agent() as agent, AgentClient.connect(agent.path) as client:
-            made = await client.create_offer(
-                sdp="v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n", signalling="none"
-            )
+            made = await client.create_offer(sdp=NO_MEDIA, signalling="none")
+            async with client.listening(made.session) as events:
+                await client.release(session=made.session)
+                assert [event.kind async for event in events] == ["session_gone"]
+
+    asyncio.run(whole())
+
+
+def test_subscribe_yields_events() -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(20), running_agent() as agent, AgentClient.connect(agent.path) as client:
             events = client.subscribe()
             first = asyncio.ensure_future(anext(events))
             while not first.done():
-                # The subscription stands at some time after its task began: an event from then on is seen.
-                other = await client.create_offer(
-                    sdp="v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n", signalling="none"
-                )
-                await client.release(session=other.session)
-            event = await first
-            assert (event.kind, event.reason) == ("session_gone", "released")
+                # It stands at some time after its task began: an event from then on is seen.
+                made = await client.create_offer(sdp=NO_MEDIA, signalling="none")
+                await client.release(session=made.session)
+            assert (await first).kind == "session_gone"
             await events.aclose()
-            await client.release(session=made.session)
+
+    asyncio.run(whole())
+
+
+def test_call_that_was_given_up_leaves_its_reply_to_nobody_else() -> None:
+    async def use(client: AgentClient) -> list[api.SessionState]:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await client.call("org.test.Slow")
+        return await client.status()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\0")
+        await reader.readuntil(b"\0")  # the second call is there: the first one was given up
+        writer.write(b'{"parameters":{"late":1}}\0{"parameters":{"sessions":[]}}\0')
+        writer.close()
+
+    async def whole() -> None:
+        with socket_folder() as folder:
+            server = await asyncio.start_unix_server(serve, os.fspath(folder / "s"))
+            async with asyncio.timeout(20), server, AgentClient.connect(folder / "s") as client:
+                assert await use(client) == []
+
+    asyncio.run(whole())
+
+
+def test_stream_that_was_left_early_closes_its_connection() -> None:
+    async def whole() -> None:
+        async with asyncio.timeout(20), running_agent() as agent, AgentClient.connect(agent.path) as client:
+            replies = client.call_more("org.ueagent.Agent.Subscribe")
+            await anext(replies)
+            await replies.aclose()
+            with pytest.raises(AgentUnreachable):
+                await client.status()
 
     asyncio.run(whole())
 

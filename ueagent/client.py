@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeVar
@@ -69,6 +70,7 @@ class AgentClient:
         self._framer = varlink.Framer(varlink.MAX_REPLY)
         self._replies: list[bytes] = []
         self._turn = asyncio.Lock()
+        self._owed = 0  # replies that will come, also to calls that were given up
 
     @classmethod
     def connect(cls, path: str | os.PathLike[str] | None = None) -> AgentClient:
@@ -100,20 +102,32 @@ class AgentClient:
     # --------------------------------------------------------------------------------------------- any method --
 
     async def call(self, method: str, parameters: Any = None) -> dict[str, Any]:
-        """One call, one reply's parameters (members that are null are left out)."""
+        """One call, one reply's parameters (members that are null are left out). May be cancelled."""
         async with self._turn:
+            self._owed += 1
             await self._write(varlink.build_call(method, {} if parameters is None else parameters))
-            return _result(await self._read())
-
-    async def call_more(self, method: str, parameters: Any = None) -> AsyncIterator[dict[str, Any]]:
-        """One call with `more`: the parameters of every reply. Nothing else fits on this connection meanwhile."""
-        async with self._turn:
-            await self._write(varlink.build_call(method, {} if parameters is None else parameters, more=True))
-            continues = True
-            while continues:
+            while True:
                 reply = await self._read()
-                continues = reply.continues
-                yield _result(reply)
+                self._owed -= 1
+                if self._owed == 0:
+                    return _result(reply)
+
+    async def call_more(self, method: str, parameters: Any = None) -> AsyncGenerator[dict[str, Any], None]:
+        """One call with `more`: the parameters of every reply. Nothing else fits on this connection meanwhile.
+
+        Leaving before the last reply closes the connection. `aclose()` the iterator where that shall be at once.
+        """
+        async with self._turn:
+            continues = True
+            try:
+                await self._write(varlink.build_call(method, {} if parameters is None else parameters, more=True))
+                while continues:
+                    reply = await self._read()
+                    continues = reply.continues
+                    yield _result(reply)
+            finally:
+                if continues:
+                    await self.close()
 
     async def _typed(self, request: api.Request, kind: type[R]) -> R:
         method = next(name for name, row in api.METHODS.items() if row.request is type(request))
@@ -147,14 +161,23 @@ class AgentClient:
     async def status(self) -> list[api.SessionState]:
         return (await self._typed(api.StatusRequest(), api.StatusReply)).sessions
 
-    async def subscribe(self, session: str | None = None) -> AsyncIterator[api.Event]:
-        """Events from now on, of one session or of all of this user's. Ends when the agent goes away."""
-        request = api.SubscribeRequest(session=session)
+    @asynccontextmanager
+    async def listening(self, session: str | None = None) -> AsyncIterator[AsyncIterator[api.Event]]:
+        """`async with agent.listening() as events`: whatever happens from its first line on is among `events`.
+
+        Of one session or of all of this user's, on a connection of its own. Ends when that session does.
+        """
         async with AgentClient(self._path) as other:
-            async for parameters in other.call_more("org.ueagent.Agent.Subscribe", request):
-                event = msgspec.convert(parameters, api.SubscribeReply).event
-                if event is not None:
-                    yield event
+            replies = other.call_more("org.ueagent.Agent.Subscribe", api.SubscribeRequest(session=session))
+            await anext(replies)  # the subscription stands
+            yield _events(replies)
+            await replies.aclose()
+
+    async def subscribe(self, session: str | None = None) -> AsyncGenerator[api.Event, None]:
+        """`async for event in agent.subscribe()`: as `listening`, from some time after the loop began."""
+        async with self.listening(session) as events:
+            async for event in events:
+                yield event
 
     async def registration_offer(self, *, binding: str) -> list[api.HeaderValue]:
         request = api.RegistrationOfferRequest(binding=binding)
@@ -264,6 +287,13 @@ class AgentClient:
 
     async def message_describe(self) -> api.MessageDescribeReply:
         return await self._typed(api.MessageDescribeRequest(), api.MessageDescribeReply)
+
+
+async def _events(replies: AsyncIterator[dict[str, Any]]) -> AsyncIterator[api.Event]:
+    async for parameters in replies:
+        event = msgspec.convert(parameters, api.SubscribeReply).event
+        if event is not None:
+            yield event
 
 
 def _result(reply: varlink.ReplyMessage) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class IpcServer:
         self._server: asyncio.Server | None = None
         self._tasks: dict[asyncio.Task[None], _Conversation] = {}
         self._users: Counter[int] = Counter()
+        self._refusing = False  # said so already
 
     async def start(self, path: str | Path, group: str | None = None) -> None:
         """Listen on `path`. Mode 0600, or 0660 with `group`. UsageError: somebody does already, or no such group."""
@@ -162,8 +163,11 @@ class IpcServer:
         self._tasks[task] = conversation
         try:
             if len(self._tasks) > self._limits.clients or self._users[peer.uid] > self._limits.clients_per_user:
-                self._log.warning("too_many_clients", uid=peer.uid, clients=len(self._tasks))
+                if not self._refusing:
+                    self._log.warning("too_many_clients", uid=peer.uid, clients=len(self._tasks))
+                self._refusing = True
                 return
+            self._refusing = False
             await conversation.run()
         except OSError:  # a TimeoutError is one
             self._log.info("client_lost", uid=peer.uid, pid=peer.pid)

@@ -171,7 +171,8 @@ class RelayHost:
         """Keys into C. Wiping `effect.keys` stays the caller's duty."""
         keys = effect.keys
         with _Translated():
-            self._relay.set_engine(leg, self._engines.get(keys.suite.name))
+            if self._engines:
+                self._relay.set_engine(leg, self._engines.get(keys.suite.name))
             self._relay.install(
                 leg,
                 send=self._context(keys, Direction.SEND) if effect.send else None,

@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import assert_never
 
+import msgspec
 from ueagent_native.relay import RelayEvent
 
 from ueagent.daemon.logs import Log
@@ -121,6 +123,8 @@ class Runner:
                         self._notify(entry, notice)
                     case Gone(reason):
                         self.forget(entry, reason)
+                    case never:
+                        assert_never(never)
         except BaseException as error:
             _wipe(waiting)
             self._give_up(entry, error)
@@ -160,16 +164,17 @@ class Runner:
         self._log.info("keys_installed", session=entry.id, line=install.leg, suite=install.keys.suite.name)
 
     def _notify(self, entry: Entry, notice: Notify) -> None:
-        event = api.Event(
-            kind=notice.kind,  # type: ignore[arg-type]  # the session's words are those of the API (tested)
-            session=entry.id,
-            line=notice.line,
-            state=None if notice.state is None else line_state(notice.state),
-            direction=notice.direction,  # type: ignore[arg-type]
-            ssrc=notice.ssrc,
-            count=notice.count,
-            reason=notice.reason,
-        )
+        members = {
+            "kind": notice.kind,
+            "session": entry.id,
+            "line": notice.line,
+            "state": None if notice.state is None else line_state(notice.state),
+            "direction": notice.direction,
+            "ssrc": notice.ssrc,
+            "count": notice.count,
+            "reason": notice.reason,
+        }
+        event = msgspec.convert(members, api.Event)  # its words are checked here: they are part of the contract
         self._log.info("event", session=entry.id, kind=notice.kind, line=notice.line, reason=notice.reason)
         self._subscribers.publish(entry.uid, event)
 

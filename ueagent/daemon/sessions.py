@@ -77,13 +77,13 @@ class Bindings:
         self._found: dict[tuple[int, str], Registration] = {}
 
     def find(self, uid: int, name: str) -> Registration | None:
+        """UsageError: not a name."""
+        _check_name(name)
         return self._found.get((uid, name))
 
     def find_or_add(self, uid: int, name: str) -> Registration:
         """UsageError: not a name; ResourceError: too many of this user."""
-        if not 0 < len(name) <= _MAX_NAME or not name.isprintable():
-            raise UsageError("bad_binding", f"a binding's name has 1 to {_MAX_NAME} characters", field="binding")
-        found = self._found.get((uid, name))
+        found = self.find(uid, name)
         if found is None:
             if sum(owner == uid for owner, _ in self._found) >= self._limit:
                 raise ResourceError("too_many_bindings", "release a binding first", field="binding")
@@ -96,6 +96,11 @@ class Bindings:
         if found is None:
             raise UsageError("no_such_binding", "this user has no binding of that name", field="binding")
         found.release()
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= _MAX_NAME or not name.isprintable():
+        raise UsageError("bad_binding", f"a binding's name has 1 to {_MAX_NAME} characters", field="binding")
 
 
 class Subscribers:
