@@ -234,6 +234,15 @@ def test_identity_comes_with_the_answer() -> None:
     assert (line.identity, line.identity_basis) == ("sip:bob@example.org", "asserted")
 
 
+def test_identity_may_come_with_the_200_only() -> None:
+    """POL-9, DYN-6."""
+    agent = offering()
+    agent.text(accept(answer(CM80), final=False))
+    reply = agent.do(AcceptAnswer(answer(CM80), True, asserted_identity="sip:bob@example.org"))
+    assert isinstance(reply, ReplySdp)
+    assert reply.lines[0].identity == "sip:bob@example.org"
+
+
 # -------------------------------------------------------------------------------------------- refused offers --
 
 

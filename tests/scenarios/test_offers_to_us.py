@@ -287,6 +287,7 @@ def test_a_dialer_that_takes_no_line_closes_it() -> None:
     [
         ((b"RTP/AVP", b"RTP/SAVP"), "transport_mismatch"),
         ((b"127.0.0.1", b"192.0.2.1"), "media_not_loopback"),
+        ((b"IP4 127.0.0.1", b"IP6 ::1"), "address_family"),
         ((b"m=audio", b"m=audio 9 RTP/AVP 0\r\nm=audio"), "media_count"),
         ((b"m=audio 6000", b"m=audio x"), "bad_m_line"),
     ],

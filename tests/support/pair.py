@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -148,12 +149,12 @@ class Agent:
 
     def _perform(self, effect: Effect) -> list[Effect]:
         match effect:
-            case OpenRelay(leg, never_plain, family):
+            case OpenRelay(leg, never_plain, family, loopback_family):
                 if self.no_relay:
                     return self.session.receive(RelayFailed(leg, "no_ports"), self.now)
                 self._ports += 4
                 here = self.address if family == 4 else "2001:db8::10"
-                there = "127.0.0.1" if family == 4 else "::1"
+                there = "127.0.0.1" if loopback_family == 4 else "::1"
                 network = Endpoint(here, self._ports, self._ports + 1)
                 loopback = Endpoint(there, self._ports + 2, self._ports + 3)
                 self.relays[leg] = FakeRelay(network, loopback, never_plain)
@@ -224,6 +225,10 @@ class Pair:
         caller.text(AcceptAnswer(answer.encode(), final=True, dialog=Dialog("call-1", "a", "b")))
         return offer, answer
 
+    def forget(self) -> None:
+        """Drop the effects of the last commands."""
+        self.alice.effects, self.bob.effects = [], []
+
     def speaks(self, line: int = 0) -> bool:
         """Each side can open what the other sends."""
         a, b = self.alice.relays[line], self.bob.relays[line]
@@ -245,6 +250,17 @@ def dialer_answer(offer: str, first_port: int = 6000) -> bytes:
         else:
             out.append(line)
     return "".join(line + "\r\n" for line in out).encode()
+
+
+def held(made: list[Secret]) -> list[Secret]:
+    """Those that are not wiped and that somebody still holds."""
+    ours = 3  # the list, the name here, the argument
+    found = []
+    for i in range(len(made)):
+        secret = made[i]
+        if len(secret) and sys.getrefcount(secret) > ours:
+            found.append(secret)
+    return found
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Owns the native relay: sockets for its legs, and the way of its events to sessions.
 
-Towards the network a leg binds the configured address, towards the dialer 127.0.0.1. RTP takes an even port and RTCP
+Towards the network a leg binds the configured address, towards the dialer 127.0.0.1 or ::1. RTP takes an even port and RTCP
 the next one (RFC 3550, 11) on both sides. Only numbers cross into C per call; packets never come here.
 """
 
@@ -27,7 +27,7 @@ from ueagent.model.media import Endpoint
 from ueagent.session.commands import Media, MediaEvent
 from ueagent.session.effects import InstallKeys, OpenRelay
 
-LOOPBACK: Final = "127.0.0.1"
+LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 WINDOW_MAX: Final = 1024  # replay list, packets; RFC 4568 WSH above it is cut
 _TRIES: Final = 64  # ports that the system gives in pairs: it may take a few
 _RECEIVE_BUFFER: Final = 256 * 1024  # octets of one socket
@@ -126,7 +126,7 @@ class RelayHost:
         try:
             sockets += self._bind(address, wanted.rtcp_mux, self._ports)
             split = len(sockets)
-            sockets += self._bind(LOOPBACK, wanted.rtcp_mux, None)
+            sockets += self._bind(LOOPBACK[wanted.loopback_family], wanted.rtcp_mux, None)
             network, loopback = _endpoint(sockets[:split]), _endpoint(sockets[split:])
             descriptors = [sock.fileno() for sock in sockets]
             muxed = wanted.rtcp_mux

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from ueagent.model.media import Endpoint
@@ -32,14 +32,14 @@ class Dialog:
 
 @dataclass(frozen=True, slots=True)
 class CreateOffer:
-    sdp: bytes  # plain, from the dialer
+    sdp: bytes = field(repr=False)  # plain, from the dialer
     evidence: Evidence
     rekey: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptAnswer:
-    sdp: bytes  # from the network
+    sdp: bytes = field(repr=False)  # from the network, with keys
     final: bool
     dialog: Dialog | None = None
     asserted_identity: str | None = None
@@ -52,14 +52,14 @@ class OfferFailed:
 
 @dataclass(frozen=True, slots=True)
 class AcceptOffer:
-    sdp: bytes  # from the network
+    sdp: bytes = field(repr=False)  # from the network, with keys
     evidence: Evidence
     dialog: Dialog | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CreateAnswer:
-    sdp: bytes  # plain, from the dialer
+    sdp: bytes = field(repr=False)  # plain, from the dialer
 
 
 @dataclass(frozen=True, slots=True)

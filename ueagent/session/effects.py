@@ -7,7 +7,7 @@ may therefore arrive only with the effects of that input.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ueagent.errors import AgentError
 from ueagent.model.keys import KeySet
@@ -20,6 +20,7 @@ class OpenRelay:
     leg: int
     never_plain: bool
     family: int = 4  # of the network side: 4 or 6
+    loopback_family: int = 4  # of the dialer's side
     rtcp_mux: bool = False  # both sides have separate RTCP sockets unless set
 
 
@@ -67,7 +68,7 @@ class CloseRelay:
 class ReplySdp:
     """Success of CreateOffer, AcceptAnswer, AcceptOffer, CreateAnswer, and of OfferFailed with a retry."""
 
-    sdp: bytes
+    sdp: bytes = field(repr=False)  # towards the network it holds keys
     lines: tuple[LineSecurity, ...]
     warnings: tuple[str, ...] = ()
 

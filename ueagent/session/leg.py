@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Final
 
+from ueagent.errors import UsageError
 from ueagent.keymgmt.mechanism import (
     AnswerRequested,
     Closed,
@@ -134,7 +135,9 @@ class Leg:
         self.begin(decision)
 
     def open_relay(self, family: int) -> OpenRelay:
-        return OpenRelay(self.line, never_plain=self.proposed.required, family=family)
+        dialer = self._proposed.dialer
+        loopback = 4 if dialer is None else ip_address(dialer.address).version
+        return OpenRelay(self.line, self.proposed.required, family, loopback)
 
     def offer(self, *, fresh: bool, now: float) -> tuple[KeyAttribute, ...]:
         return self._ask(OfferRequested(fresh or self._rekey_due), now)
@@ -143,12 +146,25 @@ class Leg:
         self._ask(RemoteOffer(attributes, self._moved()), now)
 
     def answer(self, *, dialer: Endpoint | None, now: float) -> tuple[KeyAttribute, ...]:
+        self.check_dialer(dialer)
         self._proposed.dialer = dialer or self._dialer
         return self._ask(AnswerRequested(self._rekey_due), now)
 
     def read_answer(self, attributes: tuple[KeyAttribute, ...], *, peer: Endpoint | None, now: float) -> None:
         self._proposed.peer = peer or self._peer
         self._ask(RemoteAnswer(attributes, self._moved()), now)
+
+    def check_dialer(self, dialer: Endpoint | None) -> None:
+        """UsageError when the dialer speaks another family than its side of the relay."""
+        if dialer is None or self.ports is None:
+            return
+        if ip_address(dialer.address).version != ip_address(self.ports.loopback.address).version:
+            detail = f"media line {self.line} has its relay on {self.ports.loopback.address}"
+            raise UsageError("address_family", detail, field="c=")
+
+    def identify(self, identity: str) -> None:
+        """POL-9: the identity became known after the answer."""
+        self.security = replace(self.security, identity=identity, identity_basis="asserted")
 
     def set_dialer(self) -> list[Effect]:
         """For a new line at once: nothing holds yet that it could disturb."""

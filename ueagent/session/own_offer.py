@@ -48,6 +48,7 @@ class OwnOffer(Exchange):
     def _plan_line(self, line: int, section: MediaSection) -> None:
         dialer = dialer_endpoint(section)
         leg = self.leg_at(line, section)
+        leg.check_dialer(dialer)
         if leg.plan is None:
             decision = plan_offer(line, leg.kind, self.policy, self.evidence)
         else:

@@ -177,7 +177,10 @@ class Session:
             raise UnexpectedMessage("other_dialog", "the offer was answered in another dialog before")
         differs = self._keying_digest(parse_sdp(command.sdp)) != last.keying
         self._dialog = command.dialog or self._dialog
-        self._identity = command.asserted_identity or self._identity
+        if command.asserted_identity is not None:
+            self._identity = command.asserted_identity
+            for leg in self._legs.values():
+                leg.identify(self._identity)
         self._last_answer = replace(last, dialog=self._dialog, early=last.early and not command.final)
         warnings = (*last.warnings, "answer_keys_differ") if differs else last.warnings
         return [ReplySdp(last.sdp, self.lines, warnings)]
@@ -287,7 +290,8 @@ class Session:
     def _end(self, now: float) -> list[Effect]:
         """DYN-20: every context removed, every key wiped."""
         effects: list[Effect] = []
-        exchange = self._own or self._theirs
+        exchange = self._own or self._theirs or (self._opening.exchange if self._opening else None)
+        self._opening = None
         legs = self._legs | ({} if exchange is None else exchange.legs)
         for _, leg in sorted(legs.items()):
             effects += leg.close(now)
@@ -312,7 +316,7 @@ TRANSITIONS: Final[dict[str, dict[str, Callable[[Session, Any, float], list[Effe
         "AcceptOffer": Session._accept_offer,
         "Release": Session._release,
     },
-    "opening": {},
+    "opening": {"Release": Session._release},  # the command that waits gets no reply of its own then
     "offering": {
         "AcceptAnswer": Session._accept_answer,
         "OfferFailed": Session._offer_failed,
