@@ -1,7 +1,7 @@
 """Owns the native relay: sockets for its legs, and the way of its events to sessions.
 
-Towards the network a leg binds the configured address, towards the dialer 127.0.0.1 or ::1. RTP takes an even port and RTCP
-the next one (RFC 3550, 11) on both sides. Only numbers cross into C per call; packets never come here.
+Towards the network a leg binds the configured address, towards the dialer 127.0.0.1 or ::1. RTP takes an even port
+and RTCP the next one (RFC 3550, 11) on both sides. Only numbers cross into C per call; packets never come here.
 """
 
 from __future__ import annotations
