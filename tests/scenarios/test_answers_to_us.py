@@ -145,6 +145,7 @@ def test_a_failing_line_is_given_up_when_nothing_is_required() -> None:
     assert b"m=audio 0 RTP/AVP 0" in reply.sdp
     assert list(agent.relays) == [0]
     assert [line.mechanism for line in reply.lines] == [Mechanism.SDES, Mechanism.NONE]
+    assert [line.reason for line in reply.lines] == [None, "transport_mismatch"]
 
 
 def test_a_failing_line_fails_the_call_where_security_is_required() -> None:

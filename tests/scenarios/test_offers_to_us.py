@@ -128,7 +128,8 @@ def test_a_line_that_is_no_good_is_refused_alone() -> None:
     answer = agent.text(CreateAnswer(dialer_answer(to_dialer)))
     assert "m=video 0 TCP/RTP/SAVP 99" in answer
     assert "m=audio 0 UDP/TLS/RTP/SAVPF 0" in answer
-    assert agent.session.lines[0].mechanism is Mechanism.SDES
+    assert [line.mechanism.value for line in agent.session.lines] == ["SDES", "none", "none"]
+    assert [line.reason for line in agent.session.lines] == [None, "unknown_transport", "mechanism_unavailable"]
 
 
 def test_a_line_that_is_no_good_fails_the_offer_where_security_is_required() -> None:

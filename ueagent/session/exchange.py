@@ -47,7 +47,9 @@ class Exchange:
         self.evidence = evidence
         self.policy = policy
         self.legs: dict[int, Leg] = {}  # lines that are negotiated
-        self.others: dict[int, LineSecurity] = {}  # lines that pass untouched, or are closed
+        self.passing: set[int] = set()  # lines that are not ours to secure
+        self.refusals: dict[int, AgentError] = {}  # lines that somebody wanted and that are closed instead
+        self.others: dict[int, LineSecurity] = {}  # reports of all lines without a leg
         self._rng = rng
         self._existing = existing
         self._created: set[int] = set()
@@ -75,7 +77,13 @@ class Exchange:
 
     def set_aside(self, line: int, section: MediaSection, reason: str) -> None:
         """The line is not ours to secure. A leg that it had is closed when the exchange settles."""
-        self.others[line] = LineSecurity(line, kind_of(section), reason=CLOSED if section.port == 0 else reason)
+        if section.port:
+            self.passing.add(line)
+        self.others[line] = LineSecurity(line, kind_of(section), reason=reason if section.port else CLOSED)
+
+    def refuse(self, line: int, section: MediaSection, error: AgentError) -> None:
+        self.refusals[line] = error
+        self.others[line] = LineSecurity(line, kind_of(section), reason=error.code)
 
     def relays_to_open(self) -> list[Effect]:
         return [leg.open_relay(self._families[line]) for line, leg in self.legs.items() if leg.ports is None]
@@ -99,8 +107,7 @@ class Exchange:
         for line, leg in sorted((dict(self._existing) | self.legs).items()):
             if line not in accepted:
                 effects += leg.close(now)
-                if line in self.legs:
-                    self.others[line] = leg.security
+                self.others.setdefault(line, leg.security)
                 continue
             done, noted = leg.settle(identity, now)
             effects += done
@@ -109,9 +116,8 @@ class Exchange:
 
     def text(self, sdp: Sdp, side: Side) -> bytes:
         """`sdp` with its session level finished, as octets."""
-        all_ours = all(other.reason == CLOSED for other in self.others.values())
         ports = next((leg.ports for leg in self.legs.values() if leg.ports is not None), None)
-        return build_sdp(finish(sdp, all_ours, None if ports is None else side(ports).address))
+        return build_sdp(finish(sdp, not self.passing, None if ports is None else side(ports).address))
 
 
 def endpoint_of(leg: Leg, side: Side) -> Endpoint:

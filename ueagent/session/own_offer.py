@@ -75,8 +75,8 @@ class OwnOffer(Exchange):
             effects += leg.set_dialer()
         return self.text(sdp, network_side), effects
 
-    def read_answer(self, answer: Sdp, now: float) -> tuple[dict[int, AgentError], set[int]]:
-        """Lines that failed and lines that stand; the rest was refused by the far side.
+    def read_answer(self, answer: Sdp, now: float) -> set[int]:
+        """The lines that stand; the rest was refused by the far side, or fails (`refusals`).
 
         NegotiationFailed when a line fails that must be secured or that held before, or when nothing is left.
         """
@@ -94,9 +94,11 @@ class OwnOffer(Exchange):
                 if leg.plan is not None or leg.proposed.required:
                     raise
                 failed[line] = error
-        if failed and not accepted and not any(answer.media[line].port for line in self.others):
+        if failed and not accepted and not any(answer.media[line].port for line in self.passing):
             raise next(iter(failed.values()))
-        return failed, accepted
+        for line, failure in failed.items():
+            self.refuse(line, answer.media[line], failure)
+        return accepted
 
     def _read_line(self, line: int, leg: Leg, section: MediaSection, now: float) -> None:
         keying = read_keying(section)

@@ -156,13 +156,13 @@ class Session:
         own = self._own
         assert own is not None
         answer = parse_sdp(command.sdp)
-        failed, accepted = own.read_answer(answer, now)
+        accepted = own.read_answer(answer, now)
         for_dialer = own.answer_for_dialer(answer, accepted)
         sdp = own.text(for_dialer, loopback_side)
         self._identity = command.asserted_identity or self._identity
         first = not self._media_count
         effects, warnings = self._settle(own, accepted, now)
-        warnings = [*(error.code for error in failed.values()), *warnings]
+        warnings = [*(error.code for error in own.refusals.values()), *warnings]
         self._dialog = command.dialog or self._dialog
         keying = self._keying_digest(answer)
         self._last_answer = _LastAnswer(sdp, tuple(warnings), self._dialog, keying, first and not command.final)

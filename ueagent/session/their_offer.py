@@ -22,19 +22,17 @@ from ueagent.negotiation.offer_answer import (
     secured_attributes,
 )
 from ueagent.negotiation.planner import OfferedLine, plan_answer
-from ueagent.session.exchange import CLOSED, Exchange, endpoint_of, loopback_side, network_side
+from ueagent.session.exchange import Exchange, endpoint_of, loopback_side, network_side
 from ueagent.session.leg import Leg
 from ueagent.wire.sdp import MediaSection, Sdp
 
 
 class TheirOffer(Exchange):
-    refused: dict[int, AgentError]
-
     @property
     def warnings(self) -> tuple[str, ...]:
         """Why lines are refused, and that a secured line is to become plain (DYN-8)."""
         downgraded = [reason for leg in self.legs.values() if (reason := leg.proposed_reason) == "downgraded"]
-        return (*(error.code for error in self.refused.values()), *downgraded)
+        return (*(error.code for error in self.refusals.values()), *downgraded)
 
     def plan(self, now: float) -> None:
         """A proposal for each RTP line. NegotiationFailed: the whole offer is refused.
@@ -42,7 +40,6 @@ class TheirOffer(Exchange):
         A line that is no good is refused alone (SDP-15), unless security is required, it held before (SDES-16), or
         nothing else is left.
         """
-        self.refused = {}
         for line, section in enumerate(self.offer.media):
             if section.port == 0 or not is_rtp(section):
                 self.set_aside(line, section, "not_rtp")
@@ -53,10 +50,9 @@ class TheirOffer(Exchange):
             except AgentError as error:
                 if leg.plan is not None or self.required:
                     raise
-                self.refused[line] = error
-        passes = any(other.reason != CLOSED for other in self.others.values())
-        if self.refused and not self.legs and not passes:
-            raise next(iter(self.refused.values()))
+                self.refuse(line, section, error)
+        if self.refusals and not self.legs and not self.passing:
+            raise next(iter(self.refusals.values()))
 
     def _plan_line(self, leg: Leg, section: MediaSection, now: float) -> None:
         transport = transport_named(section.proto)
@@ -94,7 +90,7 @@ class TheirOffer(Exchange):
             if line in self.legs:
                 endpoint = endpoint_of(self.legs[line], loopback_side)
                 sdp = sdp.with_media(line, rewrite(section, plain_proto(section), endpoint))
-            elif line in self.refused or section.port == 0:
+            elif line in self.refusals or section.port == 0:
                 sdp = sdp.with_media(line, reject(section, plain_proto(section)))
         return self.text(sdp, loopback_side)
 
@@ -113,7 +109,7 @@ class TheirOffer(Exchange):
                     leg.answer(dialer=dialers[line], now=now), indicate=False, padding=self.policy.sdes_padding
                 )
                 ours = rewrite(ours, section.proto, endpoint_of(leg, network_side), added)
-            elif line in self.legs or line in self.refused or section.port == 0:
+            elif line in self.legs or line in self.refusals or section.port == 0:
                 ours = reject(ours, section.proto)
             answer = answer.with_media(line, ours)
         return self.text(answer, network_side), accepted
