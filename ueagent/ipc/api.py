@@ -165,7 +165,11 @@ class SubscribeRequest(Request, frozen=True, kw_only=True):
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """Something happened to a session. `line` is absent where the whole session is meant."""
+    """Something happened to a session. `line` is absent where the whole session is meant.
+
+    `events_lost`: the subscriber read too slowly and `count` events are missing in this place; `session` is empty
+    unless the subscription is to one session.
+    """
 
     kind: EventKind
     session: str
