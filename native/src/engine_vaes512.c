@@ -1,0 +1,640 @@
+/*
+ * The engine for x86-64 with VAES, VPCLMULQDQ and AVX-512: four AES blocks and four GHASH products an instruction,
+ * HMAC-SHA1 across the packets of a burst (x86/mac.h), and a way of its own for a lone packet.
+ *
+ * GHASH's numbers are those of engine_aesni.c: octets reversed, powers stored divided by x. The table holds falling
+ * powers, so four neighbours are one load, and a packet of up to N_POWERS blocks needs one reduction.
+ *
+ * Counter blocks are the IV with a block number in its last octet: a job has at most UMS_MAX_PACKET octets, 128 blocks.
+ */
+#include <immintrin.h>
+
+#include "engine.h"
+#include "x86/mac.h"
+#include "x86/sha1_ni.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define N_POWERS 32
+
+typedef struct vaes_key {
+  __m128i round_key[UMS_AES_MAX_ROUNDS + 1];
+  const x86_mac_plan *plan;
+  uint8_t rounds, loaded, transform, sha_ni;
+  _Alignas(64) uint32_t states[16]; /* HMAC: inner in [0..5), outer in [8..13) */
+  uint8_t h_power[N_POWERS][16];    /* [i] is H^(N_POWERS - i) / x */
+} vaes_key;
+
+_Static_assert(sizeof(vaes_key) <= UMS_KEY_MAX, "a prepared key fits into ums_key");
+
+static const vaes_key *prepared(const ums_key *key) { return (const vaes_key *)(const void *)key->prepared; }
+
+ALWAYS_INLINE __m128i load(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
+ALWAYS_INLINE __m512i reverse_octets(__m512i v) {
+  return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(_mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f)));
+}
+ALWAYS_INLINE __mmask64 first_octets(size_t n) { return n >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1; }
+
+/* --------------------------------------------------------------------------------------------------------- AES -- */
+
+typedef struct schedule { /* of one key, four times in each register */
+  __m512i k[UMS_AES_MAX_ROUNDS + 1];
+} schedule;
+
+ALWAYS_INLINE schedule schedule_load(const vaes_key *key, const int rounds) {
+  schedule s;
+#pragma GCC unroll 15
+  for (int r = 0; r <= rounds; r++)
+    s.k[r] = _mm512_broadcast_i32x4(key->round_key[r]);
+  return s;
+}
+
+/* n vectors of counter blocks, already xored with the first round key. */
+ALWAYS_INLINE void encrypt(const schedule *s, const int rounds, __m512i b[], const int n) {
+#pragma GCC unroll 13
+  for (int r = 1; r < rounds; r++)
+#pragma GCC unroll 4
+    for (int i = 0; i < n; i++)
+      b[i] = _mm512_aesenc_epi128(b[i], s->k[r]);
+#pragma GCC unroll 4
+  for (int i = 0; i < n; i++)
+    b[i] = _mm512_aesenclast_epi128(b[i], s->k[rounds]);
+}
+
+/* Block numbers first .. first + 3 where the IV's last octet is. */
+ALWAYS_INLINE __m512i numbers(uint32_t first) {
+  const __m512i base = _mm512_set_epi32(3 << 24, 0, 0, 0, 2 << 24, 0, 0, 0, 1 << 24, 0, 0, 0, 0, 0, 0, 0);
+  return _mm512_add_epi32(base, _mm512_maskz_set1_epi32(0x8888, (int)(first << 24)));
+}
+
+/* XORs keystream from block number `first` on; `iv` holds the IV xored with the first round key. */
+ALWAYS_INLINE void ctr(const schedule *s, const int rounds, __m512i iv, uint32_t first, uint8_t *data, size_t len) {
+  const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
+  __m512i count = numbers(first), b[4];
+  for (; len >= 256; data += 256, len -= 256) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+      b[i] = _mm512_xor_si512(iv, count);
+      count = _mm512_add_epi32(count, four);
+    }
+    encrypt(s, rounds, b, 4);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+      _mm512_storeu_si512(data + 64 * i, _mm512_xor_si512(_mm512_loadu_si512(data + 64 * i), b[i]));
+  }
+  if (len == 0)
+    return;
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    b[i] = _mm512_xor_si512(iv, count);
+    count = _mm512_add_epi32(count, four);
+  }
+  if (len > 192)
+    encrypt(s, rounds, b, 4);
+  else if (len > 128)
+    encrypt(s, rounds, b, 3);
+  else if (len > 64)
+    encrypt(s, rounds, b, 2);
+  else
+    encrypt(s, rounds, b, 1);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    if (len <= 64 * (size_t)i)
+      return;
+    const __mmask64 m = first_octets(len - 64 * (size_t)i);
+    _mm512_mask_storeu_epi8(data + 64 * i, m, _mm512_xor_si512(_mm512_maskz_loadu_epi8(m, data + 64 * i), b[i]));
+  }
+}
+
+ALWAYS_INLINE void ctr_job_rounds(const vaes_key *k, const int rounds, const ums_job *job, uint32_t first) {
+  const schedule s = schedule_load(k, rounds);
+  __m512i iv = _mm512_broadcast_i32x4(load(job->iv));
+  if (first != 0) /* GCM: twelve octets of IV */
+    iv = _mm512_maskz_mov_epi32(0x7777, iv);
+  ctr(&s, rounds, _mm512_xor_si512(iv, s.k[0]), first, job->data + job->cipher_off, job->cipher_len);
+}
+
+static void ctr_job(const vaes_key *k, const ums_job *job, uint32_t first) {
+  switch (k->rounds) {
+  case 10:
+    ctr_job_rounds(k, 10, job, first);
+    break;
+  case 12:
+    ctr_job_rounds(k, 12, job, first);
+    break;
+  default:
+    ctr_job_rounds(k, 14, job, first);
+    break;
+  }
+}
+
+/* ------------------------------------------------------------------------------------------------------- GHASH -- */
+
+typedef struct product { /* 256 bits: hi, mid shifted by 64, lo; four sums side by side */
+  __m512i hi, mid, lo;
+} product;
+
+ALWAYS_INLINE void add_product(product *p, __m512i a, __m512i b) {
+  p->hi = _mm512_xor_si512(p->hi, _mm512_clmulepi64_epi128(a, b, 0x11));
+  p->lo = _mm512_xor_si512(p->lo, _mm512_clmulepi64_epi128(a, b, 0x00));
+  p->mid = _mm512_ternarylogic_epi64(p->mid, _mm512_clmulepi64_epi128(a, b, 0x10),
+                                     _mm512_clmulepi64_epi128(a, b, 0x01), 0x96);
+}
+
+ALWAYS_INLINE __m128i across(__m512i v) { /* the sum of the four quarters */
+  const __m256i h = _mm256_xor_si256(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+  return _mm_xor_si128(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+}
+
+ALWAYS_INLINE __m128i reduce(const product *p) {
+  const __m128i fold = _mm_set_epi64x(0, (long long)0xc200000000000000);
+  const __m128i mid = across(p->mid);
+  __m128i lo = _mm_xor_si128(across(p->lo), _mm_slli_si128(mid, 8));
+  const __m128i hi = _mm_xor_si128(across(p->hi), _mm_srli_si128(mid, 8));
+  lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, fold, 0x00));
+  lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, fold, 0x00));
+  return _mm_xor_si128(hi, lo);
+}
+
+/*
+ * One GHASH. Blocks come up to four at a time; a group of at most N_POWERS blocks shares a reduction and must be filled
+ * exactly, because each block's power counts the blocks that follow it in its group. AAD that is longer than one vector
+ * has groups of its own; after it come full vectors, so that groups of 28 or 32 end between vectors.
+ */
+typedef struct ghash {
+  const uint8_t (*h_power)[16];
+  product sum;
+  size_t group, aad, left; /* blocks still to come: before the next reduction, of AAD, of all */
+} ghash;
+
+ALWAYS_INLINE ghash ghash_begin(const vaes_key *k, size_t aad, size_t total) {
+  const __m512i zero = _mm512_setzero_si512();
+  ghash g = {k->h_power, {zero, zero, zero}, total, aad, total};
+  if (total > N_POWERS)
+    g.group = aad <= 4 ? aad + N_POWERS - 4 : aad < N_POWERS ? aad : N_POWERS;
+  return g;
+}
+
+/* `n` blocks (1..4) in the low quarters of v, the rest zero. */
+ALWAYS_INLINE void ghash_add(ghash *g, __m512i v, size_t n) {
+  v = reverse_octets(v);
+  if (g->group == 0) { /* reduce, and let the sum go in with the first block of the next group */
+    const size_t next = g->aad > 0 ? g->aad : g->left;
+    const __m512i zero = _mm512_setzero_si512();
+    v = _mm512_xor_si512(v, _mm512_zextsi128_si512(reduce(&g->sum)));
+    g->sum = (product){zero, zero, zero};
+    g->group = next < N_POWERS ? next : N_POWERS;
+  }
+  add_product(&g->sum, v, _mm512_loadu_si512(g->h_power[N_POWERS - g->group]));
+  g->group -= n;
+  g->left -= n;
+}
+
+/* AAD and the job's tail; g->aad counts down to 0. */
+ALWAYS_INLINE void ghash_aad(ghash *g, const ums_job *job) {
+  const uint8_t *p = job->data;
+  uint8_t rest[32];
+  size_t len = job->auth_len & ~(size_t)15;
+  if (job->auth_len == 12 && job->tail_len == 0) { /* an RTP header without CSRC */
+    ghash_add(g, _mm512_maskz_loadu_epi8(0xfff, p), 1);
+    g->aad = 0;
+    return;
+  }
+  for (; len >= 64; p += 64, len -= 64, g->aad -= 4)
+    ghash_add(g, _mm512_loadu_si512(p), 4);
+  for (; len > 0; p += 16, len -= 16, g->aad--)
+    ghash_add(g, _mm512_zextsi128_si512(load(p)), 1);
+  const size_t rest_len = ums_gcm_aad_rest(job, rest);
+  for (size_t i = 0; i < rest_len; i += 16, g->aad--)
+    ghash_add(g, _mm512_zextsi128_si512(load(rest + i)), 1);
+}
+
+/* Text of `len` octets left, of which v holds the first 64; the length block goes into the last vector if it fits. */
+ALWAYS_INLINE void ghash_text(ghash *g, __m512i v, size_t len, __m128i lengths) {
+  if (len >= 64) {
+    ghash_add(g, v, 4);
+    if (len > 64)
+      return;
+    ghash_add(g, _mm512_zextsi128_si512(lengths), 1);
+    return;
+  }
+  const size_t n = (len + 15) / 16;
+  if (n < 4) {
+    v = _mm512_mask_broadcast_i32x4(v, (__mmask16)(0xf << (4 * n)), lengths);
+    ghash_add(g, v, n + 1);
+  } else {
+    ghash_add(g, v, 4);
+    ghash_add(g, _mm512_zextsi128_si512(lengths), 1);
+  }
+}
+
+/* --------------------------------------------------------------------------------------------------------- GCM -- */
+
+/* Keystream from block number 1 on, the tag mask first: data vector i is what follows it by one quarter. */
+typedef struct gcm_stream {
+  __m512i iv, count;
+} gcm_stream;
+
+ALWAYS_INLINE void stream_take(gcm_stream *g, const schedule *s, const int rounds, __m512i b[4], size_t n) {
+  const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    b[i] = _mm512_xor_si512(g->iv, g->count);
+    g->count = _mm512_add_epi32(g->count, four);
+  }
+  if (n >= 4)
+    encrypt(s, rounds, b, 4);
+  else if (n == 3)
+    encrypt(s, rounds, b, 3);
+  else if (n == 2)
+    encrypt(s, rounds, b, 2);
+  else
+    encrypt(s, rounds, b, 1);
+}
+
+ALWAYS_INLINE __m128i lengths_block(const ums_job *job) {
+  return _mm_set_epi64x((long long)__builtin_bswap64(8 * (uint64_t)job->cipher_len),
+                        (long long)__builtin_bswap64(8 * ((uint64_t)job->auth_len + job->tail_len)));
+}
+
+ALWAYS_INLINE __m128i tag_of(const ghash *g, __m128i mask) {
+  const __m128i octets = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
+  return _mm_xor_si128(_mm_shuffle_epi8(reduce(&g->sum), octets), mask);
+}
+
+/* SP 800-38D, 7.1 and 7.2. Nothing is decrypted before the tag has verified. */
+ALWAYS_INLINE ums_status gcm_rounds(const vaes_key *k, const int rounds, ums_job *job) {
+  const int sending = (job->flags & UMS_JOB_ENCRYPT) != 0;
+  const schedule s = schedule_load(k, rounds);
+  const __m128i lengths = lengths_block(job);
+  const size_t aad = (job->auth_len + job->tail_len + 15) / 16, text = (job->cipher_len + 15) / 16;
+  uint8_t *p = job->data + job->cipher_off;
+  size_t len = job->cipher_len, streams = (text + 4) / 4;
+  __m512i b[4];
+  gcm_stream stream = {
+      _mm512_xor_si512(_mm512_maskz_mov_epi32(0x7777, _mm512_broadcast_i32x4(load(job->iv))), s.k[0]), numbers(1)};
+
+  stream_take(&stream, &s, rounds, b, streams);
+  const __m128i mask = _mm512_castsi512_si128(b[0]);
+  ghash g = ghash_begin(k, aad, aad + text + 1);
+  ghash_aad(&g, job);
+  if (!sending) {
+    const uint8_t *q = p;
+    size_t left = len;
+    for (; left >= 64; q += 64, left -= 64)
+      ghash_text(&g, _mm512_loadu_si512(q), left, lengths);
+    if (left > 0 || len == 0)
+      ghash_text(&g, _mm512_maskz_loadu_epi8(first_octets(left), q), left, lengths);
+    const __m128i d = _mm_xor_si128(tag_of(&g, mask), load(job->data + job->tag_off));
+    if (!_mm_testz_si128(d, d))
+      return UMS_AUTH_FAIL;
+  }
+  for (;;) { /* the last of four data vectors needs the first quarter of the next four of the stream */
+    __m512i next[4] = {b[0], b[1], b[2], b[3]};
+    streams -= streams < 4 ? streams : 4;
+    if (streams > 0)
+      stream_take(&stream, &s, rounds, next, streams);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+      if (len == 0)
+        break;
+      const __m512i ks = _mm512_alignr_epi64(i < 3 ? b[i + 1] : next[0], b[i], 2);
+      const __mmask64 m = first_octets(len);
+      __m512i c;
+      if (len >= 64) {
+        c = _mm512_xor_si512(_mm512_loadu_si512(p), ks);
+        _mm512_storeu_si512(p, c);
+      } else {
+        c = _mm512_maskz_mov_epi8(m, _mm512_xor_si512(_mm512_maskz_loadu_epi8(m, p), ks));
+        _mm512_mask_storeu_epi8(p, m, c);
+      }
+      if (sending)
+        ghash_text(&g, c, len, lengths);
+      p += 64;
+      len -= len < 64 ? len : 64;
+    }
+    if (streams == 0)
+      break;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+      b[i] = next[i];
+  }
+  if (sending) {
+    if (job->cipher_len == 0)
+      ghash_text(&g, _mm512_setzero_si512(), 0, lengths);
+    _mm_storeu_si128((__m128i *)(void *)(job->data + job->tag_off), tag_of(&g, mask));
+  }
+  return UMS_OK;
+}
+
+static ums_status gcm(const vaes_key *k, ums_job *job) {
+  if (job->tag_len != UMS_GCM_TAG || !ums_job_lengths_ok(job, UMS_GCM_TAG))
+    return UMS_ENGINE;
+  return k->rounds == 10 ? gcm_rounds(k, 10, job) : gcm_rounds(k, 14, job);
+}
+
+/* --------------------------------------------------------------------------------------------- AES-CM with HMAC -- */
+
+/* The end of a MAC's input: what stands at octet `at` of a block (or before it: at < 0) of tail, 0x80 and length. */
+typedef struct mac_end {
+  uint64_t octets; /* tail and 0x80, first octet lowest */
+  uint32_t n;      /* of them: tail_len + 1 */
+  uint32_t bits;   /* length of the message with the key block */
+} mac_end;
+
+ALWAYS_INLINE mac_end mac_end_of(const ums_job *job) {
+  uint32_t tail;
+  memcpy(&tail, job->tail, 4);
+  const uint32_t shift = 8 * job->tail_len;
+  return (mac_end){(shift == 0 ? 0 : tail & (0xffffffff >> (32 - shift))) | (uint64_t)0x80 << shift, job->tail_len + 1u,
+                   8 * (64 + job->auth_len + job->tail_len)};
+}
+
+/* v holds the block's octets of the message and zeros; `at` = octets of the message that are left at its start. */
+ALWAYS_INLINE __m512i mac_end_put(const mac_end *end, __m512i v, int64_t at, int last) {
+  uint64_t octets = end->octets;
+  __mmask64 where = ((__mmask64)1 << end->n) - 1;
+  if (at < 0) { /* part of them stood in the block before */
+    octets = at > -8 ? octets >> (-8 * at) : 0;
+    where = at > -8 ? where >> -at : 0;
+    at = 0;
+  }
+  v = _mm512_mask_expand_epi8(v, where << at, _mm512_zextsi128_si512(_mm_cvtsi64_si128((long long)octets)));
+  if (last)
+    v = _mm512_mask_set1_epi32(v, 0x8000, (int)__builtin_bswap32(end->bits));
+  return v;
+}
+
+ALWAYS_INLINE uint32_t mac_blocks(const ums_job *job) { return (job->auth_len + job->tail_len + 9 + 63) / 64; }
+
+ALWAYS_INLINE void sha1_block(sha1_ni_state *s, __m512i v) {
+  __m128i m[1][4];
+  v = reverse_octets(v);
+  m[0][0] = _mm512_castsi512_si128(v);
+  m[0][1] = _mm512_extracti32x4_epi32(v, 1);
+  m[0][2] = _mm512_extracti32x4_epi32(v, 2);
+  m[0][3] = _mm512_extracti32x4_epi32(v, 3);
+  sha1_ni_rounds(1, s, m);
+}
+
+ALWAYS_INLINE __m256i sha1_outer(const vaes_key *k, const sha1_ni_state *inner) { /* 20 octets of digest, then zeros */
+  sha1_ni_state o = sha1_ni_state_load(k->states + 8);
+  __m128i m[1][4];
+  sha1_ni_outer_block(m[0], inner);
+  sha1_ni_rounds(1, &o, m);
+  const __m128i swap = sha1_ni_swap();
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_shuffle_epi8(o.abcd, swap)),
+                                 _mm_maskz_shuffle_epi8(0xf, o.e, swap), 1);
+}
+
+/* MAC of what lies in memory. */
+ALWAYS_INLINE __m256i mac_one(const vaes_key *k, const ums_job *job) {
+  const mac_end end = mac_end_of(job);
+  const uint32_t blocks = mac_blocks(job);
+  const uint8_t *p = job->data;
+  int64_t left = job->auth_len;
+  sha1_ni_state s = sha1_ni_state_load(k->states);
+  for (uint32_t i = 0; i < blocks; i++, p += 64, left -= 64) {
+    if (left >= 64) {
+      __m128i m[1][4];
+      sha1_ni_load(m[0], p);
+      sha1_ni_rounds(1, &s, m);
+    } else {
+      const __m512i v = left > 0 ? _mm512_maskz_loadu_epi8(first_octets((size_t)left), p) : _mm512_setzero_si512();
+      sha1_block(&s, mac_end_put(&end, v, left, i + 1 == blocks));
+    }
+  }
+  return sha1_outer(k, &s);
+}
+
+ALWAYS_INLINE void tag_store(ums_job *job, __m256i mac) {
+  _mm256_mask_storeu_epi8(job->data + job->tag_off, (__mmask32)((1u << job->tag_len) - 1), mac);
+}
+
+ALWAYS_INLINE int tag_equal(const ums_job *job, __m256i mac) {
+  const __mmask32 m = (__mmask32)((1u << job->tag_len) - 1);
+  const __m256i d = _mm256_maskz_mov_epi8(m, _mm256_xor_si256(_mm256_maskz_loadu_epi8(m, job->data + job->tag_off), mac));
+  return _mm256_testz_si256(d, d);
+}
+
+/*
+ * A lone packet to send: the ciphertext goes from its register into the MAC, one vector ahead of it, so that SHA-1,
+ * which waits for itself, hides the cipher. The header is 12 octets, three words that every vector moves up by.
+ */
+ALWAYS_INLINE __m256i protect_one_rounds(const vaes_key *k, const int rounds, const ums_job *job) {
+  const mac_end end = mac_end_of(job);
+  const uint32_t blocks = mac_blocks(job);
+  const schedule s = schedule_load(k, rounds);
+  const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
+  const __m512i iv = _mm512_xor_si512(_mm512_broadcast_i32x4(load(job->iv)), s.k[0]);
+  __m512i count = numbers(0), ahead = _mm512_setzero_si512();
+  uint8_t *p = job->data + 12;
+  size_t len = job->cipher_len;
+  int64_t left = job->auth_len;
+  sha1_ni_state h = sha1_ni_state_load(k->states);
+  __m512i before = _mm512_broadcast_i32x4(_mm_shuffle_epi32(_mm_maskz_loadu_epi8(0xfff, job->data), 0x90));
+
+#define NEXT_VECTOR()                                                                                                  \
+  do {                                                                                                                 \
+    const __mmask64 m_ = first_octets(len);                                                                            \
+    ahead = _mm512_xor_si512(iv, count);                                                                               \
+    count = _mm512_add_epi32(count, four);                                                                             \
+    encrypt(&s, rounds, &ahead, 1);                                                                                    \
+    if (len >= 64) {                                                                                                   \
+      ahead = _mm512_xor_si512(_mm512_loadu_si512(p), ahead);                                                          \
+      _mm512_storeu_si512(p, ahead);                                                                                   \
+      len -= 64;                                                                                                       \
+    } else {                                                                                                           \
+      ahead = _mm512_maskz_mov_epi8(m_, _mm512_xor_si512(_mm512_maskz_loadu_epi8(m_, p), ahead));                      \
+      _mm512_mask_storeu_epi8(p, m_, ahead);                                                                           \
+      len = 0;                                                                                                         \
+    }                                                                                                                  \
+    p += 64;                                                                                                           \
+  } while (0)
+
+  if (len > 0)
+    NEXT_VECTOR();
+  for (uint32_t i = 0; i < blocks; i++, left -= 64) {
+    const __m512i text = ahead;
+    __m512i v = _mm512_alignr_epi32(text, before, 13);
+    before = text;
+    if (len > 0)
+      NEXT_VECTOR();
+    else
+      ahead = _mm512_setzero_si512();
+    if (left < 64)
+      v = mac_end_put(&end, v, left, i + 1 == blocks);
+    sha1_block(&h, v);
+  }
+#undef NEXT_VECTOR
+  return sha1_outer(k, &h);
+}
+
+static void cipher(const vaes_key *k, const ums_job *job) {
+  if (k->transform == UMS_AES_CM)
+    ctr_job(k, job, 0);
+}
+
+static ums_status hmac_one(const vaes_key *k, ums_job *job) {
+  if ((job->flags & UMS_JOB_ENCRYPT) != 0) {
+    if (k->transform == UMS_AES_CM && job->cipher_off == 12 && job->auth_len == 12 + job->cipher_len) {
+      tag_store(job, k->rounds == 10   ? protect_one_rounds(k, 10, job)
+                     : k->rounds == 12 ? protect_one_rounds(k, 12, job)
+                                       : protect_one_rounds(k, 14, job));
+      return UMS_OK;
+    }
+    cipher(k, job);
+    tag_store(job, mac_one(k, job));
+    return UMS_OK;
+  }
+  if (!tag_equal(job, mac_one(k, job)))
+    return UMS_AUTH_FAIL;
+  cipher(k, job);
+  return UMS_OK;
+}
+
+/* Up to X86_MAC_BURST packets: all ciphers, then all MACs in as many lanes as there are packets; receiving, the MACs
+ * first. */
+static void hmac_burst(ums_job *const job[], size_t n) {
+  x86_mac_item item[X86_MAC_BURST];
+  for (size_t i = 0; i < n; i++) {
+    const vaes_key *k = prepared(job[i]->key);
+    if ((job[i]->flags & UMS_JOB_ENCRYPT) != 0)
+      cipher(k, job[i]);
+    const uint32_t direct = job[i]->auth_len / 64, blocks = mac_blocks(job[i]);
+    const mac_end end = mac_end_of(job[i]);
+    const int64_t left = job[i]->auth_len % 64;
+    const uint8_t *p = job[i]->data + 64 * (size_t)direct;
+    const __m512i v = _mm512_maskz_loadu_epi8(first_octets((size_t)left), p);
+    item[i].data = job[i]->data;
+    item[i].states = k->states;
+    item[i].direct = direct;
+    item[i].blocks = blocks;
+    _mm512_store_si512(item[i].last, mac_end_put(&end, v, left, direct + 1 == blocks));
+    if (direct + 1 < blocks)
+      _mm512_store_si512(item[i].last + 64, mac_end_put(&end, _mm512_setzero_si512(), left - 64, 1));
+  }
+  ums_mac_burst(prepared(job[0]->key)->plan, item, n);
+  for (size_t i = 0; i < n; i++) {
+    const __m256i mac = _mm256_loadu_si256((const __m256i *)(const void *)item[i].digest);
+    job[i]->status = UMS_OK;
+    if ((job[i]->flags & UMS_JOB_ENCRYPT) != 0)
+      tag_store(job[i], mac);
+    else if (tag_equal(job[i], mac))
+      cipher(prepared(job[i]->key), job[i]);
+    else
+      job[i]->status = UMS_AUTH_FAIL;
+  }
+}
+
+/* -------------------------------------------------------------------------------------------------- the engine -- */
+
+static int probe(void) {
+  return __builtin_cpu_supports("aes") && __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq") &&
+         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi2");
+}
+
+static uint32_t sub_word(uint32_t word) { /* AESKEYGENASSIST puts SubWord of element 1 into element 0 */
+  return (uint32_t)_mm_cvtsi128_si32(_mm_aeskeygenassist_si128(_mm_set_epi32(0, 0, (int)word, 0), 0));
+}
+
+static void expand_cipher_key(vaes_key *k, const ums_session_key *key) {
+  uint32_t words[4 * (UMS_AES_MAX_ROUNDS + 1)];
+  k->rounds = (uint8_t)ums_aes_rounds(key->cipher_key_len);
+  ums_aes_expand_key(words, key->cipher_key, key->cipher_key_len, sub_word);
+  memcpy(k->round_key, words, 16 * (k->rounds + 1u));
+  ums_wipe(words, sizeof words);
+}
+
+static __m128i divide_by_x(__m128i v) { /* shift up; what falls off is x^-1 = x^127 + x^6 + x + 1 */
+  const __m128i top = _mm_shuffle_epi32(_mm_srai_epi32(v, 31), 0xff);
+  const __m128i carry = _mm_slli_si128(_mm_srli_epi64(v, 63), 8);
+  v = _mm_or_si128(_mm_slli_epi64(v, 1), carry);
+  return _mm_xor_si128(v, _mm_and_si128(top, _mm_set_epi64x((long long)0xc200000000000000, 1)));
+}
+
+static void compute_h_powers(vaes_key *k) {
+  __m128i h = k->round_key[0];
+  for (uint32_t r = 1; r < k->rounds; r++)
+    h = _mm_aesenc_si128(h, k->round_key[r]);
+  h = _mm_aesenclast_si128(h, k->round_key[k->rounds]);
+  h = divide_by_x(_mm_shuffle_epi8(h, sha1_ni_swap()));
+  __m128i power = h;
+  for (int i = N_POWERS - 1;; i--) {
+    memcpy(k->h_power[i], &power, 16);
+    if (i == 0)
+      break;
+    const __m512i zero = _mm512_setzero_si512();
+    product p = {zero, zero, zero};
+    add_product(&p, _mm512_zextsi128_si512(power), _mm512_zextsi128_si512(h));
+    power = reduce(&p);
+  }
+}
+
+static ums_status load_key(const ums_engine *e, ums_key *out, const ums_session_key *key) {
+  (void)e;
+  if (!ums_cpu_supports(key->transform, key->cipher_key_len))
+    return UMS_UNSUPPORTED;
+  vaes_key *k = (vaes_key *)(void *)out->prepared;
+  memset(out, 0, sizeof *out);
+  k->loaded = 1;
+  k->transform = (uint8_t)key->transform;
+  k->sha_ni = (uint8_t)ums_sha1_ni_present();
+  k->plan = ums_mac_plan(5);
+  if (key->transform != UMS_NULL_CIPHER)
+    expand_cipher_key(k, key);
+  if (key->transform == UMS_AES_GCM) {
+    compute_h_powers(k);
+  } else {
+    ums_hmac_sha1 hmac;
+    ums_hmac_sha1_init(&hmac, ums_sha1_blocks_portable, key->auth_key, key->auth_key_len);
+    memcpy(k->states, hmac.inner, sizeof hmac.inner);
+    memcpy(k->states + 8, hmac.outer, sizeof hmac.outer);
+    ums_wipe(&hmac, sizeof hmac);
+  }
+  return UMS_OK;
+}
+
+static void drop_key(const ums_engine *e, ums_key *key) {
+  (void)e;
+  ums_wipe(key, sizeof *key);
+}
+
+static int job_ok(const ums_job *job) {
+  return prepared(job->key)->loaded && job->cipher_len <= UMS_MAX_PACKET && ums_job_lengths_ok(job, UMS_SHA1_DIGEST);
+}
+
+static size_t submit(const ums_engine *e, ums_job *const job[], size_t n) {
+  ums_job *hmac[X86_MAC_BURST];
+  size_t n_hmac = 0;
+  (void)e;
+  for (size_t i = 0; i < n; i++) {
+    const vaes_key *k = prepared(job[i]->key);
+    if (!job_ok(job[i])) {
+      job[i]->status = UMS_ENGINE;
+    } else if (k->transform == UMS_AES_GCM) {
+      job[i]->status = (uint8_t)gcm(k, job[i]);
+    } else if (n == 1 && k->sha_ni) {
+      job[i]->status = (uint8_t)hmac_one(k, job[i]);
+    } else {
+      hmac[n_hmac++] = job[i];
+      if (n_hmac == X86_MAC_BURST) {
+        hmac_burst(hmac, n_hmac);
+        n_hmac = 0;
+      }
+    }
+  }
+  if (n_hmac > 0)
+    hmac_burst(hmac, n_hmac);
+  return n;
+}
+
+const ums_engine ums_engine_vaes512 = {
+    .name = "vaes512",
+    .batch = 16,
+    .probe = probe,
+    .supports = ums_cpu_supports,
+    .load_key = load_key,
+    .drop_key = drop_key,
+    .submit = submit,
+};

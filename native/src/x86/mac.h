@@ -1,0 +1,65 @@
+/*
+ * HMAC-SHA1 over a burst of packets (RFC 2104), for the x86 engines: which SHA-1 kernel runs is a matter of how many
+ * packets are ready and of what the CPU has. Inner and outer states are part of the prepared key.
+ */
+#ifndef X86_MAC_H
+#define X86_MAC_H
+
+#include "ums.h"
+
+#include <string.h>
+
+#define X86_MAC_BURST 64
+
+/* One message. `states` are 8 words inner state (5 used), 8 words outer state, host order, 64-aligned. */
+typedef struct x86_mac_item {
+  const uint8_t *data;
+  const uint32_t *states;
+  uint32_t direct; /* blocks read straight from data */
+  uint32_t blocks; /* all blocks: direct, then one or two of `last` */
+  uint8_t digest[32]; /* out: 20 octets, then not set */
+  _Alignas(64) uint8_t last[128]; /* end of the message with tail, padding and length */
+} x86_mac_item;
+
+static inline const uint8_t *x86_mac_block(const x86_mac_item *it, uint32_t k) {
+  return k < it->direct ? it->data + 64 * (size_t)k : it->last + 64 * (size_t)(k - it->direct);
+}
+
+/* `len` octets of data, then `tail_len` octets of tail; the 64 octets of the key block count into the length. */
+static inline void x86_mac_item_set(x86_mac_item *it, const uint32_t *states, const uint8_t *data, uint32_t len,
+                                    const uint8_t *tail, uint32_t tail_len) {
+  const uint32_t direct = len / 64, rest = len % 64, end = rest + tail_len + 9 > 64 ? 128 : 64;
+  const uint64_t bits = 8 * (64 + (uint64_t)len + tail_len);
+  it->data = data;
+  it->states = states;
+  it->direct = direct;
+  it->blocks = direct + end / 64;
+  memcpy(it->last, data + 64 * (size_t)direct, rest);
+  memset(it->last + rest, 0, end - rest);
+  memcpy(it->last + rest, tail, tail_len);
+  it->last[rest + tail_len] = 0x80;
+  for (uint32_t i = 0; i < 8; i++) it->last[end - 1 - i] = (uint8_t)(bits >> (8 * i));
+}
+
+/* A kernel does up to `ways` messages at once. Rows of a table in x86_mac.c, chosen by CPU and by what is ready. */
+typedef void (*x86_mac_kernel)(x86_mac_item *const item[], size_t n);
+
+void ums_mac_ni(x86_mac_item *const item[], size_t n);         /* SHA-NI, 1..4 messages */
+void ums_mac_x8_avx2(x86_mac_item *const item[], size_t n);    /* 1..8 */
+void ums_mac_x8_avx512(x86_mac_item *const item[], size_t n);  /* 1..8 */
+void ums_mac_x16_avx512(x86_mac_item *const item[], size_t n); /* 1..16 */
+void ums_mac_x4_sse(x86_mac_item *const item[], size_t n);     /* 1..4, without SHA-NI */
+
+typedef struct x86_mac_plan { /* which kernels an engine uses; a NULL kernel is not available */
+  x86_mac_kernel narrow, mid, wide;
+  uint8_t narrow_ways, mid_ways, wide_ways;
+  uint8_t mid_from, wide_from; /* that many messages ready make the wider kernel cheaper */
+} x86_mac_plan;
+
+/* Any n up to X86_MAC_BURST. Longest messages first, so that lanes end together. */
+void ums_mac_burst(const x86_mac_plan *plan, x86_mac_item item[], size_t n);
+
+/* The plan for this CPU: which of the kernels may run is read from CPUID once. `avx` 0: SSE only, 2: AVX2, 5: AVX-512 */
+const x86_mac_plan *ums_mac_plan(int avx);
+
+#endif
