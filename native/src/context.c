@@ -97,6 +97,9 @@ static void master_init(ums_master *m, const ums_srtp_config *cfg, const ums_sui
   for (int i = 0; i < 2; i++) {
     m->salt[i] = ums_layout_salt(m->session[i].salt, m->session[i].salt_len);
     m->soft[i] = soft_for(cfg->soft_limit, m->limit[i]);
+    /* Packets under way may use up what a whole burst can. */
+    const uint64_t near = m->limit[i] > UMS_BURST ? m->limit[i] - UMS_BURST : 0;
+    m->look[i] = m->soft[i] < near ? m->soft[i] : near;
   }
   if (k->mki_len)
     memcpy(m->mki, k->mki, k->mki_len);
@@ -119,7 +122,6 @@ ums_status ums_srtp_init(ums_srtp *c, size_t len, const ums_srtp_config *cfg, co
   memset(c, 0, size);
   c->size = size;
   c->suite = suite;
-  c->direction = cfg->direction;
   c->flags = cfg->flags;
   c->restart_after = cfg->restart_after ? cfg->restart_after : 32;
   c->n_keys = cfg->n_keys;
@@ -129,14 +131,13 @@ ums_status ums_srtp_init(ums_srtp *c, size_t len, const ums_srtp_config *cfg, co
   ums_streams_init(&c->streams, at + c->n_keys * sizeof(ums_master), cfg->max_ssrc, cfg->rtp_window, rtcp_list(cfg));
   const int plain_rtcp = (cfg->flags & UMS_LAB_UNENCRYPTED_SRTCP) != 0;
   for (int rtcp = 0; rtcp < 2; rtcp++)
-    ums_layout_init(&c->layout[rtcp], suite, rtcp, cfg->keys[0].mki_len, plain_rtcp);
+    ums_layout_init(&c->layout[rtcp], suite, rtcp, cfg->keys[0].mki_len, plain_rtcp, cfg->direction);
   s = load_keys(c, engine);
   if (s != UMS_OK) {
     ums_wipe(c, size);
     return s;
   }
-  c->born = ums_fork_generation() + 1;
-  atomic_store_explicit(&c->state, UMS_SRTP_LIVE, memory_order_release);
+  atomic_store_explicit(&c->pass, ums_srtp_pass(ums_fork_generation(), cfg->direction), memory_order_release);
   return UMS_OK;
 }
 
@@ -147,7 +148,9 @@ static void wipe_taken(ums_srtp *c) {
     drop_keys(c, e, 2u * c->n_keys);
   atomic_store_explicit(&c->engine, NULL, memory_order_relaxed);
   atomic_store_explicit(&c->streams.count, 0, memory_order_relaxed);
-  atomic_store_explicit(&c->state, UMS_SRTP_WIPED, memory_order_relaxed);
+  atomic_store_explicit(&c->pass, (uint64_t)(ums_fork_generation() + 1) << 32 | UMS_SRTP_WIPED << 8,
+                        memory_order_relaxed);
+  c->recent = NULL;
   const size_t head = round64(sizeof *c);
   ums_wipe((uint8_t *)c + head, c->size - head);
 }
@@ -211,9 +214,6 @@ void ums_srtp_stats_get(const ums_srtp *c, ums_srtp_stats *out) {
   const ums_counter *refused = c->refused;
   const uint32_t notes = ums_srtp_notes(c);
   *out = (ums_srtp_stats){
-      .packets = ums_counter_get(&c->packets),
-      .octets = ums_counter_get(&c->octets),
-      .rtcp_packets = ums_counter_get(&c->rtcp_packets),
       .auth_fail = ums_counter_get(&refused[UMS_AUTH_FAIL]),
       .replay = ums_counter_get(&refused[UMS_REPLAY]),
       .too_old = ums_counter_get(&refused[UMS_TOO_OLD]),
@@ -227,6 +227,12 @@ void ums_srtp_stats_get(const ums_srtp *c, ums_srtp_stats *out) {
       .soft = (notes & UMS_NOTE_SOFT) != 0,
       .hard = (notes & UMS_NOTE_HARD) != 0,
   };
+  for (uint32_t i = 0; i < out->n_streams; i++) {
+    const ums_stream *s = ums_streams_at(&c->streams, i);
+    out->packets += ums_counter_get(&s->packets);
+    out->octets += ums_counter_get(&s->octets);
+    out->rtcp_packets += ums_counter_get(&s->rtcp_packets);
+  }
   for (size_t i = 0; i < c->n_keys; i++) {
     const uint64_t used = ums_counter_get(&c->masters[i].used[UMS_RTP]);
     if (used > out->key_packets)

@@ -1,41 +1,42 @@
 /*
  * What every file of the core may use: big-endian access, wiping, the fork generation, session keys.
  *
- * All network formats here are big-endian (RFC 3711, 2); loads and stores go octet by octet, so neither the machine's
- * byte order nor its alignment rules matter. Compilers turn them into single instructions.
+ * All network formats here are big-endian (RFC 3711, 2). Loads and stores go through memcpy, so alignment does not matter;
+ * compilers turn them into single instructions (spelt octet by octet, gcc 12 does not).
  */
 #ifndef UMS_CORE_H
 #define UMS_CORE_H
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "ums.h"
 
-static inline uint16_t ums_load16(const uint8_t *p) { return (uint16_t)((p[0] << 8) | p[1]); }
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define UMS_BE16 __builtin_bswap16
+#define UMS_BE32 __builtin_bswap32
+#define UMS_BE64 __builtin_bswap64
+#else
+#define UMS_BE16(v) (v)
+#define UMS_BE32(v) (v)
+#define UMS_BE64(v) (v)
+#endif
 
-static inline uint32_t ums_load32(const uint8_t *p) {
-  return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | p[3];
-}
-
-static inline uint64_t ums_load64(const uint8_t *p) { return ((uint64_t)ums_load32(p) << 32) | ums_load32(p + 4); }
-
-static inline void ums_store16(uint8_t *p, uint16_t v) {
-  p[0] = (uint8_t)(v >> 8);
-  p[1] = (uint8_t)v;
-}
-
-static inline void ums_store32(uint8_t *p, uint32_t v) {
-  p[0] = (uint8_t)(v >> 24);
-  p[1] = (uint8_t)(v >> 16);
-  p[2] = (uint8_t)(v >> 8);
-  p[3] = (uint8_t)v;
-}
-
-static inline void ums_store64(uint8_t *p, uint64_t v) {
-  ums_store32(p, (uint32_t)(v >> 32));
-  ums_store32(p + 4, (uint32_t)v);
-}
+#define UMS_ACCESS(bits)                                                                                               \
+  static inline uint##bits##_t ums_load##bits(const uint8_t *p) {                                                      \
+    uint##bits##_t v;                                                                                                  \
+    memcpy(&v, p, sizeof v);                                                                                           \
+    return UMS_BE##bits(v);                                                                                            \
+  }                                                                                                                    \
+  static inline void ums_store##bits(uint8_t *p, uint##bits##_t v) {                                                   \
+    v = UMS_BE##bits(v);                                                                                               \
+    memcpy(p, &v, sizeof v);                                                                                           \
+  }
+UMS_ACCESS(16)
+UMS_ACCESS(32)
+UMS_ACCESS(64)
+#undef UMS_ACCESS
 
 /*
  * How often this process image has been forked: a child of fork() sees a larger number than its parent. An object

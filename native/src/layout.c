@@ -11,16 +11,23 @@ static const uint8_t ORDER[2][2][3] = {
     {{TAG, MKI, NOTHING}, {TAG, WORD, MKI}},
 };
 
-void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_t mki_len, int plain_rtcp) {
+void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_t mki_len, int plain_rtcp,
+                     int direction) {
   *l = (ums_layout){
       .aead = suite->transform == UMS_AES_GCM,
       .rtcp = rtcp != 0,
       .encrypts = !(rtcp && (plain_rtcp || suite->transform == UMS_NULL_CIPHER)),
       .tag_len = rtcp ? suite->rtcp_tag : suite->rtp_tag,
       .mki_len = (uint8_t)mki_len,
+      .ssrc_shift = suite->transform == UMS_AES_GCM ? 16 : 0,
+      .hi_shift = suite->transform == UMS_AES_GCM ? 32 : 48, /* an index has 48 bits: 48 leaves nothing */
+      .lo_shift = suite->transform == UMS_AES_GCM ? 32 : 16,
   };
   l->mac_word = !l->aead && rtcp ? 4 : 0;
   l->tail_len = l->aead == (rtcp != 0) ? 4 : 0; /* the ROC of HMAC SRTP, the word of AEAD SRTCP */
+  const uint8_t job[8] = {l->tag_len, l->tail_len, direction == UMS_SEND ? UMS_JOB_ENCRYPT : 0,
+                          UMS_ENGINE /* until the engine says otherwise */};
+  memcpy(&l->job, job, sizeof job);
   uint8_t at = 0;
   for (size_t i = 0; i < 3; i++) {
     switch (ORDER[l->aead][l->rtcp][i]) {
@@ -49,24 +56,4 @@ ums_salt ums_layout_salt(const uint8_t *salt, size_t len) {
   const ums_salt out = {.hi = ums_load64(wide), .lo = ums_load64(wide + 8)};
   ums_wipe(wide, sizeof wide);
   return out;
-}
-
-void ums_layout_job(const ums_layout *l, ums_job *job, uint32_t header, uint32_t end, ums_salt salt, uint32_t ssrc,
-                    uint64_t index, uint32_t word) {
-  job->cipher_off = header;
-  job->cipher_len = end - header;
-  job->auth_len = l->aead ? header : end + l->mac_word;
-  job->tag_off = end + l->tag_at;
-  job->tag_len = l->tag_len;
-  job->tail_len = l->tail_len;
-  ums_store32(job->tail, l->rtcp ? word : (uint32_t)(index >> 16));
-  if (l->aead) { /* RFC 7714, 8.1 and 9.1: 00 00, SSRC, index of 48 bits; then nothing */
-    salt.hi ^= ((uint64_t)ssrc << 16) ^ (index >> 32);
-    salt.lo ^= index << 32;
-  } else { /* RFC 3711, 4.1.1: k_s * 2^16 ^ SSRC * 2^64 ^ i * 2^16 */
-    salt.hi ^= ssrc;
-    salt.lo ^= index << 16;
-  }
-  ums_store64(job->iv, salt.hi);
-  ums_store64(job->iv + 8, salt.lo);
 }

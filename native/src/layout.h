@@ -30,9 +30,12 @@ typedef struct ums_layout { /* one kind of packet of one context; offsets count 
   uint8_t tag_len, mki_len;
   uint8_t mac_word; /* octets of the word that the MAC takes from the packet itself */
   uint8_t tail_len;
+  uint8_t ssrc_shift, hi_shift, lo_shift; /* where SSRC and index stand in the IV */
+  uint64_t job; /* tag_len, tail_len, flags and first status of its jobs, as they lie in memory; then room for the tail */
 } ums_layout;
 
-void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_t mki_len, int plain_rtcp);
+void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_t mki_len, int plain_rtcp,
+                     int direction);
 
 ums_salt ums_layout_salt(const uint8_t *salt, size_t len); /* 12 or 14 octets */
 
@@ -54,11 +57,33 @@ static inline uint32_t ums_layout_header(const uint8_t *data, uint32_t len, int 
 
 static inline uint32_t ums_layout_ssrc(const uint8_t *data, int rtcp) { return ums_load32(data + (rtcp ? 4 : 8)); }
 
+typedef uint64_t ums_iv __attribute__((vector_size(16)));
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define UMS_TAIL_SHIFT 32
+#else
+#define UMS_TAIL_SHIFT 0
+#endif
+_Static_assert(offsetof(ums_job, tail) == offsetof(ums_job, tag_len) + 4, "ums_layout_job writes both at once");
+_Static_assert(offsetof(ums_job, tag_off) == offsetof(ums_job, cipher_off) + 12, "ums_layout_job writes all at once");
+
 /*
  * Ranges, IV and tail of one packet. `end`: length of the plain packet; `index`: 48 bits, or the 31-bit SRTCP index;
- * `word`: E flag and index (RTCP only). data, key, flags and owner are the caller's.
+ * `word`: E flag and index (RTCP only). data, key and owner are the caller's.
+ *
+ *   AES-CM (RFC 3711, 4.1.1):      k_s * 2^16 ^ SSRC * 2^64 ^ i * 2^16
+ *   AEAD (RFC 7714, 8.1 and 9.1):  00 00, SSRC, index of 48 bits, then nothing
  */
-void ums_layout_job(const ums_layout *l, ums_job *job, uint32_t header, uint32_t end, ums_salt salt, uint32_t ssrc,
-                    uint64_t index, uint32_t word);
+static inline void ums_layout_job(const ums_layout *l, ums_job *job, uint32_t header, uint32_t end, ums_salt salt,
+                                  uint32_t ssrc, uint64_t index, uint32_t word) {
+  const uint32_t range[4] = {header, end - header, l->aead ? header : end + l->mac_word, end + l->tag_at};
+  const uint32_t tail = UMS_BE32(l->rtcp ? word : (uint32_t)(index >> 16));
+  const uint64_t small = l->job | (uint64_t)tail << UMS_TAIL_SHIFT;
+  memcpy(&job->cipher_off, range, sizeof range); /* few and wide stores: they are what building a job costs */
+  memcpy(&job->tag_len, &small, sizeof small);
+  const ums_iv iv = {UMS_BE64(salt.hi ^ ((uint64_t)ssrc << l->ssrc_shift) ^ (index >> l->hi_shift)),
+                     UMS_BE64(salt.lo ^ (index << l->lo_shift))};
+  memcpy(job->iv, &iv, sizeof iv); /* in one store: the engine loads it as one */
+}
 
 #endif

@@ -11,44 +11,123 @@
 /* Of build functions: this packet's fate depends on one under way; finish that first. */
 #define WAIT UMS_PENDING
 
-static void count_use(ums_srtp *c, ums_master *m, int rtcp) {
-  const uint64_t used = ums_counter_add(&m->used[rtcp], 1);
+#define LIKELY(x) __builtin_expect((x) != 0, 1)
+#define UNLIKELY(x) __builtin_expect((x) != 0, 0)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+static void look_at_limits(ums_srtp *c, const ums_master *m, int rtcp, uint64_t used) {
   if (used >= m->soft[rtcp])
     ums_srtp_note(c, UMS_NOTE_SOFT);
   if (used >= m->limit[rtcp])
     ums_srtp_note(c, UMS_NOTE_HARD);
 }
 
-static void count_packet(ums_srtp *c, ums_stream *s, int rtcp, uint32_t plain_len) {
+static inline void count_use(ums_srtp *c, ums_master *m, int rtcp) {
+  const uint64_t used = ums_counter_add(&m->used[rtcp], 1);
+  if (used >= m->look[rtcp])
+    look_at_limits(c, m, rtcp, used);
+}
+
+static inline void count_packet(ums_stream *s, int rtcp, uint32_t plain_len) {
   if (rtcp) {
-    ums_counter_add(&c->rtcp_packets, 1);
     ums_counter_add(&s->rtcp_packets, 1);
     return;
   }
-  ums_counter_add(&c->packets, 1);
-  ums_counter_add(&c->octets, plain_len);
   ums_counter_add(&s->packets, 1);
   ums_counter_add(&s->octets, plain_len);
 }
 
-static void add_item(ums_burst *b, ums_srtp *c, ums_packet *p, ums_stream *s, ums_master *m, uint64_t index,
-                     uint32_t len_after) {
-  ums_item *item = &b->item[b->n];
-  const int rtcp = p->rtcp != 0;
+ALWAYS_INLINE void fill_item(ums_item *item, ums_srtp *c, ums_packet *p, ums_stream *s) {
   item->job.data = p->data;
-  item->job.key = &m->key[rtcp];
-  item->job.flags = b->direction == UMS_SEND ? UMS_JOB_ENCRYPT : 0;
-  item->job.status = UMS_ENGINE; /* until the engine says otherwise */
-  item->job.owner = item;
   item->ctx = c;
   item->packet = p;
   item->stream = s;
+}
+
+/* What receiving needs to commit; sending has committed already. */
+ALWAYS_INLINE void fill_commit(ums_item *item, ums_master *m, uint32_t ssrc, uint64_t index) {
   item->master = m;
-  item->engine = atomic_load_explicit(&c->engine, memory_order_relaxed);
+  item->ssrc = ssrc;
   item->index = index;
-  item->ssrc = ums_layout_ssrc(p->data, rtcp);
+}
+
+static void add_item(ums_burst *b, ums_srtp *c, ums_packet *p, ums_stream *s, ums_master *m, uint32_t ssrc,
+                     uint64_t index, uint32_t len_after) {
+  ums_item *item = &b->item[b->n];
+  fill_item(item, c, p, s);
+  fill_commit(item, m, ssrc, index);
+  item->job.key = &m->key[p->rtcp != 0];
   item->len_after = len_after;
   b->job[b->n++] = &item->job;
+}
+
+/* ----------------------------------------------------------------------------------------------- the fast path -- */
+
+/*
+ * What nearly every packet is: RTP without extension, of a stream that is known and in order, under a key that is not
+ * near its limits. Its index and header come from a few comparisons; whatever is not so simple goes the long way, which
+ * this path may always leave to. 0: not taken, and nothing has changed.
+ */
+typedef struct simple_rtp {
+  ums_stream *stream;
+  uint32_t header, ssrc;
+  uint64_t index;
+} simple_rtp;
+
+#define FAST_AHEAD 0x4000 /* so far ahead, estimates from the last and from any pending packet agree */
+
+ALWAYS_INLINE int simple_rtp_read(ums_srtp *c, const ums_master *m, const uint8_t *data, uint32_t end, simple_rtp *r) {
+  if (end - 12 > UMS_MAX_PACKET - UMS_MAX_TRAILER - 12 || (data[0] & 0xd0) != 0x80)
+    return 0;
+  r->header = 12 + 4 * (uint32_t)(data[0] & 0x0f);
+  r->ssrc = ums_load32(data + 8);
+  ums_stream *s = c->recent;
+  if (s == NULL || s->ssrc != r->ssrc) {
+    s = ums_streams_find(&c->streams, r->ssrc);
+    if (s == NULL)
+      return 0;
+    c->recent = s;
+  }
+  const uint64_t next = ums_window_next(&s->window[UMS_RTP]);
+  const uint16_t ahead = (uint16_t)(ums_load16(data + 2) - (uint16_t)next);
+  r->stream = s;
+  r->index = next + ahead;
+  return r->header <= end && next != 0 && ahead < FAST_AHEAD && r->index < UMS_INDEX_LIMIT &&
+         ums_counter_get(&m->used[UMS_RTP]) + 1 < m->look[UMS_RTP];
+}
+
+ALWAYS_INLINE int fast_protect(ums_item *item, ums_srtp *c, ums_packet *p) {
+  ums_master *m = c->masters;
+  const ums_layout *l = &c->layout[UMS_RTP];
+  const uint32_t end = p->len, len_after = end + l->trailer;
+  simple_rtp r;
+  if (p->rtcp || l->mki_len || !simple_rtp_read(c, m, p->data, end, &r) || len_after > p->capacity ||
+      (atomic_load_explicit(&r.stream->held, memory_order_relaxed) | r.stream->refused_in_a_row))
+    return 0;
+  ums_counter_add(&m->used[UMS_RTP], 1);
+  ums_window_set(&r.stream->window[UMS_RTP], r.stream->bits, c->streams.ring[UMS_RTP], r.index);
+  ums_layout_job(l, &item->job, r.header, end, m->salt[UMS_RTP], r.ssrc, r.index, 0);
+  fill_item(item, c, p, r.stream);
+  item->job.key = &m->key[UMS_RTP];
+  item->len_after = len_after;
+  return 1;
+}
+
+ALWAYS_INLINE int fast_unprotect(ums_item *item, ums_srtp *c, ums_packet *p) {
+  ums_master *m = c->masters;
+  const ums_layout *l = &c->layout[UMS_RTP];
+  const uint32_t end = p->len - l->trailer; /* wraps when there is no room for a trailer: then it is too long */
+  simple_rtp r;
+  if (p->rtcp || l->mki_len || p->len > p->capacity || !simple_rtp_read(c, m, p->data, end, &r) ||
+      r.index < r.stream->window[UMS_RTP].pending)
+    return 0;
+  r.stream->window[UMS_RTP].pending = r.index + 1;
+  ums_layout_job(l, &item->job, r.header, end, m->salt[UMS_RTP], r.ssrc, r.index, 0);
+  fill_item(item, c, p, r.stream);
+  fill_commit(item, m, r.ssrc, r.index);
+  item->job.key = &m->key[UMS_RTP];
+  item->len_after = end;
+  return 1;
 }
 
 /* -------------------------------------------------------------------------------------------------- sending -- */
@@ -63,7 +142,7 @@ static ums_status refuse_sending(ums_srtp *c, ums_stream *s, ums_status status) 
 }
 
 /* The index of an RTP packet to be sent, estimated as a receiver does and not yet spent. */
-static ums_status sending_index(ums_srtp *c, ums_stream *s, uint16_t seq, uint64_t *index) {
+ALWAYS_INLINE ums_status sending_index(ums_srtp *c, ums_stream *s, uint16_t seq, uint64_t *index) {
   const int64_t i = ums_index_estimate(s ? ums_window_next(&s->window[UMS_RTP]) : 0, seq);
   if (i >= UMS_INDEX_LIMIT)
     return UMS_KEY_EXPIRED;
@@ -86,7 +165,7 @@ static ums_status sending_rtcp_index(const ums_stream *s, uint64_t *index) {
   return *index < UMS_RTCP_INDEX_LIMIT ? UMS_OK : UMS_KEY_EXPIRED;
 }
 
-static void spend(ums_srtp *c, ums_stream *s, ums_master *m, int rtcp, uint64_t index) {
+ALWAYS_INLINE void spend(ums_srtp *c, ums_stream *s, ums_master *m, int rtcp, uint64_t index) {
   count_use(c, m, rtcp);
   if (rtcp) {
     atomic_store_explicit(&s->window[UMS_RTCP].next, index + 1, memory_order_relaxed);
@@ -115,7 +194,8 @@ static ums_status build_protect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   ums_stream *s = ums_streams_find(&c->streams, ssrc);
   if (s && atomic_load_explicit(&s->held, memory_order_relaxed))
     return UMS_HELD;
-  if (ums_counter_get(&m->used[rtcp]) >= m->limit[rtcp])
+  const uint64_t used = ums_counter_get(&m->used[rtcp]);
+  if (used >= m->look[rtcp] && used >= m->limit[rtcp])
     return UMS_KEY_EXPIRED;
   if (!s && ums_streams_full(&c->streams))
     return UMS_SSRC_FULL;
@@ -133,13 +213,13 @@ static ums_status build_protect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   if (l->mki_len)
     memcpy(p->data + end + l->mki_at, m->mki, l->mki_len);
   ums_layout_job(l, &b->item[b->n].job, l->encrypts ? header : end, end, m->salt[rtcp], ssrc, index, word);
-  add_item(b, c, p, s, m, index, end + l->trailer);
+  add_item(b, c, p, s, m, ssrc, index, end + l->trailer);
   return UMS_OK;
 }
 
 /* ------------------------------------------------------------------------------------------------ receiving -- */
 
-static ums_master *master_of(ums_srtp *c, const uint8_t *mki, size_t mki_len) {
+ALWAYS_INLINE ums_master *master_of(ums_srtp *c, const uint8_t *mki, size_t mki_len) {
   for (size_t i = 0; i < c->n_keys; i++)
     if (mki_len == 0 || memcmp(c->masters[i].mki, mki, mki_len) == 0)
       return &c->masters[i];
@@ -163,7 +243,7 @@ static int pending_unbound(const ums_burst *b, const ums_srtp *c, uint32_t ssrc)
  * agrees from the lowest and from the highest place the stream may then be in (it may not while the stream has RTCP
  * only).
  */
-static ums_status receiving_index(const ums_srtp *c, ums_stream *s, int rtcp, uint32_t value, uint64_t *index) {
+ALWAYS_INLINE ums_status receiving_index(const ums_srtp *c, ums_stream *s, int rtcp, uint32_t value, uint64_t *index) {
   const ums_window *w = s ? &s->window[rtcp] : NULL;
   const int64_t i = rtcp ? (int64_t)value : ums_index_estimate(w ? ums_window_next(w) : 0, (uint16_t)value);
   if (w && w->pending) {
@@ -198,7 +278,7 @@ static ums_status build_unprotect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   if (!m)
     return UMS_WRONG_MKI;
   const uint64_t used = ums_counter_get(&m->used[rtcp]);
-  if (used + UMS_BURST >= m->limit[rtcp]) { /* packets under way may use the key up */
+  if (used >= m->look[rtcp] && used + UMS_BURST >= m->limit[rtcp]) { /* packets under way may use the key up */
     if (b->n > 0)
       return WAIT;
     if (used >= m->limit[rtcp])
@@ -219,12 +299,12 @@ static ums_status build_unprotect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   else
     b->unbound++;
   ums_layout_job(l, &b->item[b->n].job, encrypted ? header : end, end, m->salt[rtcp], ssrc, index, word);
-  add_item(b, c, p, s, m, index, end);
+  add_item(b, c, p, s, m, ssrc, index, end);
   return UMS_OK;
 }
 
 /* The packet is authentic: bind its SSRC if need be, check again, enter its index. */
-static ums_status commit(ums_item *item) {
+static inline ums_status commit(ums_item *item) {
   ums_srtp *c = item->ctx;
   const int rtcp = item->packet->rtcp != 0;
   ums_stream *s = item->stream ? item->stream : ums_streams_find(&c->streams, item->ssrc);
@@ -238,7 +318,7 @@ static ums_status commit(ums_item *item) {
     return status;
   ums_window_set(&s->window[rtcp], bits, c->streams.ring[rtcp], item->index);
   count_use(c, item->master, rtcp);
-  count_packet(c, s, rtcp, item->len_after);
+  count_packet(s, rtcp, item->len_after);
   return UMS_OK;
 }
 
@@ -249,91 +329,134 @@ static void refuse(ums_srtp *c, ums_packet *p, ums_status status) {
   ums_counter_add(&c->refused[status], 1);
 }
 
-size_t ums_srtp_begin(ums_burst *b, int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n) {
-  const uintptr_t me = (uintptr_t)b;
-  size_t i;
-  b->n = b->unbound = 0;
-  b->direction = (uint8_t)direction;
-  for (i = 0; i < n && b->n < UMS_BURST; i++) {
-    ums_srtp *c = ctx[i];
-    ums_status s = ums_srtp_usable(c);
-    if (s == UMS_OK && c->direction != direction)
-      s = UMS_BAD_ARGUMENT;
-    const int mine = s == UMS_OK && atomic_load_explicit(&c->user, memory_order_relaxed) == me;
-    if (s == UMS_OK && !mine)
-      s = ums_srtp_take(c, me);
+/* A context this burst does not hold yet: may it? */
+static ums_status take(ums_burst *b, ums_srtp *c) {
+  ums_status s = ums_srtp_usable(c);
+  if (s == UMS_OK && (uint8_t)atomic_load_explicit(&c->pass, memory_order_relaxed) != b->direction)
+    s = UMS_BAD_ARGUMENT;
+  if (s == UMS_OK)
+    s = ums_srtp_take(c, (uintptr_t)b);
+  if (s == UMS_OK)
+    b->taken[b->n_taken++] = c;
+  return s;
+}
+
+/* One packet, the long way: UMS_OK, WAIT, or why it was refused. */
+static __attribute__((noinline)) ums_status admit(ums_burst *b, ums_srtp *c, ums_packet *p) {
+  if (c == NULL || atomic_load_explicit(&c->user, memory_order_relaxed) != (uintptr_t)b) {
+    const ums_status s = take(b, c);
     if (s != UMS_OK) { /* not ours to count in */
-      pkt[i].status = (uint8_t)s;
-      continue;
+      p->status = (uint8_t)s;
+      return s;
     }
-    s = direction == UMS_SEND ? build_protect(b, c, &pkt[i]) : build_unprotect(b, c, &pkt[i]);
-    if (s == UMS_OK) {
-      pkt[i].status = UMS_PENDING;
-      continue;
-    }
-    if (s != WAIT)
-      refuse(c, &pkt[i], s);
-    if (!mine)
+  }
+  const ums_status s = b->direction == UMS_SEND ? build_protect(b, c, p) : build_unprotect(b, c, p);
+  if (s != UMS_OK && s != WAIT)
+    refuse(c, p, s);
+  return s;
+}
+
+/* Holds the context already, or takes it at once. */
+ALWAYS_INLINE int holds(ums_burst *b, ums_srtp *c, uint64_t pass) {
+  uintptr_t user = 0;
+  if (c == NULL || atomic_load_explicit(&c->pass, memory_order_relaxed) != pass)
+    return 0;
+  if (atomic_compare_exchange_strong_explicit(&c->user, &user, (uintptr_t)b, memory_order_acquire,
+                                              memory_order_relaxed)) {
+    if (UNLIKELY(atomic_load_explicit(&c->pass, memory_order_relaxed) != pass)) { /* wiped just before */
       ums_srtp_release(c);
+      return 0;
+    }
+    b->taken[b->n_taken++] = c;
+    return 1;
+  }
+  return user == (uintptr_t)b;
+}
+
+ALWAYS_INLINE size_t begin(ums_burst *b, const int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n) {
+  const uint64_t pass = ums_srtp_pass(ums_fork_generation(), direction);
+  size_t i, jobs = 0;
+  b->n_taken = b->unbound = 0;
+  b->direction = (uint8_t)direction;
+  for (i = 0; i < n && jobs < UMS_BURST && b->n_taken < UMS_BURST; i++) {
+    ums_item *item = &b->item[jobs];
+    if (LIKELY(holds(b, ctx[i], pass) &&
+               (direction == UMS_SEND ? fast_protect(item, ctx[i], &pkt[i]) : fast_unprotect(item, ctx[i], &pkt[i])))) {
+      b->job[jobs++] = &item->job;
+      continue;
+    }
+    b->n = jobs;
+    const ums_status s = admit(b, ctx[i], &pkt[i]);
+    jobs = b->n;
     if (s == WAIT)
       break;
   }
+  b->n = jobs;
   return i;
+}
+
+size_t ums_srtp_begin(ums_burst *b, int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n) {
+  return direction == UMS_SEND ? begin(b, UMS_SEND, ctx, pkt, n) : begin(b, UMS_RECEIVE, ctx, pkt, n);
 }
 
 void ums_srtp_submit(ums_burst *b) {
   for (size_t i = 0, run; i < b->n; i += run) {
-    const ums_engine *e = b->item[i].engine;
-    for (run = 1; i + run < b->n && b->item[i + run].engine == e;)
-      run++;
+    const ums_engine *e = atomic_load_explicit(&b->item[i].ctx->engine, memory_order_relaxed);
+    for (run = 1; i + run < b->n; run++)
+      if (atomic_load_explicit(&b->item[i + run].ctx->engine, memory_order_relaxed) != e)
+        break;
     e->submit(e, b->job + i, run);
   }
 }
 
-static ums_status finish_item(ums_item *item, int direction) {
-  const ums_job *job = &item->job;
-  ums_packet *p = item->packet;
-  ums_status s = job->status == UMS_OK || job->status == UMS_AUTH_FAIL ? (ums_status)job->status : UMS_ENGINE;
-  if (direction == UMS_SEND) {
-    if (s == UMS_OK)
-      count_packet(item->ctx, item->stream, p->rtcp != 0, p->len);
-  } else {
-    if (item->stream)
-      item->stream->window[p->rtcp != 0].pending = 0;
-    if (s == UMS_OK)
-      s = commit(item);
-    if (s != UMS_OK && s != UMS_AUTH_FAIL)
-      ums_wipe(p->data + job->cipher_off, job->cipher_len);
-  }
-  if (s != UMS_OK) {
-    refuse(item->ctx, p, s);
-    return s;
-  }
-  p->len = item->len_after;
-  p->status = UMS_OK;
-  return UMS_OK;
+static void fail_item(const ums_item *item, int direction, ums_status s) {
+  if (direction == UMS_RECEIVE && s != UMS_AUTH_FAIL)
+    ums_wipe(item->packet->data + item->job.cipher_off, item->job.cipher_len);
+  refuse(item->ctx, item->packet, s);
 }
 
-size_t ums_srtp_finish(ums_burst *b) {
+ALWAYS_INLINE size_t finish(ums_burst *b, const int direction) {
   size_t ok = 0;
-  for (size_t i = 0; i < b->n; i++)
-    ok += finish_item(&b->item[i], b->direction) == UMS_OK;
   for (size_t i = 0; i < b->n; i++) {
-    ums_srtp *c = b->item[i].ctx; /* several items may share one; whoever takes it next is not us any more */
-    if (atomic_load_explicit(&c->user, memory_order_relaxed) == (uintptr_t)b)
-      ums_srtp_release(c);
+    ums_item *item = &b->item[i];
+    ums_packet *p = item->packet;
+    const int rtcp = p->rtcp != 0;
+    ums_status s = (ums_status)item->job.status;
+    if (direction == UMS_RECEIVE && item->stream)
+      item->stream->window[rtcp].pending = 0;
+    if (s == UMS_OK) {
+      if (direction == UMS_SEND)
+        count_packet(item->stream, rtcp, p->len);
+      else
+        s = commit(item);
+    } else if (s != UMS_AUTH_FAIL) {
+      s = UMS_ENGINE;
+    }
+    if (s != UMS_OK) {
+      fail_item(item, direction, s);
+      continue;
+    }
+    p->len = item->len_after;
+    p->status = UMS_OK;
+    ok++;
   }
-  b->n = 0;
+  for (size_t i = 0; i < b->n_taken; i++)
+    ums_srtp_release(b->taken[i]);
+  b->n = b->n_taken = 0;
   return ok;
 }
 
-static size_t run(int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n) {
+size_t ums_srtp_finish(ums_burst *b) {
+  return b->direction == UMS_SEND ? finish(b, UMS_SEND) : finish(b, UMS_RECEIVE);
+}
+
+ALWAYS_INLINE size_t run(const int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n) {
   ums_burst b;
   size_t ok = 0;
   for (size_t done = 0; done < n;) {
-    done += ums_srtp_begin(&b, direction, ctx + done, pkt + done, n - done);
+    done += begin(&b, direction, ctx + done, pkt + done, n - done);
     ums_srtp_submit(&b);
-    ok += ums_srtp_finish(&b);
+    ok += finish(&b, direction);
   }
   return ok;
 }

@@ -17,12 +17,13 @@
 
 #define UMS_BURST 64
 
-typedef struct ums_master {    /* one master key: what was derived from it and how much it was used */
-  ums_key key[2];              /* UMS_RTP, UMS_RTCP, as the engine prepared them */
+typedef struct ums_master { /* one master key: what was derived from it and how much it was used */
+  _Alignas(64) ums_salt salt[2];
+  uint64_t look[2];    /* packets: from this many on, limits and soft limits are looked at */
+  ums_counter used[2]; /* packets, all SSRCs together. Up to here: one cache line that every packet touches */
+  ums_key key[2];      /* UMS_RTP, UMS_RTCP, as the engine prepared them */
   ums_session_keys session[2]; /* raw, so that another engine can load them */
-  ums_salt salt[2];
-  uint64_t limit[2], soft[2]; /* packets: lifetime, and where re-keying is asked for */
-  ums_counter used[2];        /* packets, all SSRCs together */
+  uint64_t limit[2], soft[2];  /* packets: lifetime, and where re-keying is asked for */
   uint8_t mki[UMS_MAX_MKI];
 } ums_master;
 
@@ -34,38 +35,43 @@ enum { UMS_SRTP_LIVE = 1, UMS_SRTP_WIPED = 2 };
 #define UMS_NOTE_HELD 0x04
 #define UMS_NOTE_LATE_START 0x08
 
+/* A live context's `pass`: what a burst of this process and direction compares with, all at once. Fork generation + 1
+ * above, so that memory the kernel zeroed for a child is told apart. */
+static inline uint64_t ums_srtp_pass(uint32_t forks, int direction) {
+  return ((uint64_t)(forks + 1) << 32) | UMS_SRTP_LIVE << 8 | (uint32_t)direction;
+}
+
 struct ums_srtp {
   atomic_uintptr_t user; /* the burst that is working here; 0: nobody */
-  atomic_uint state;
-  uint32_t born; /* fork generation + 1, so that memory the kernel zeroed for a child is told apart */
+  _Atomic uint64_t pass; /* fork generation + 1, state, direction */
+  _Atomic(const ums_engine *) engine;
+  ums_master *masters;
+  ums_stream *recent; /* the stream of the last packet */
+  ums_streams streams;
+  ums_layout layout[2];
+  uint8_t n_keys;
   uint32_t flags, restart_after;
-  uint8_t direction, n_keys;
+  atomic_uint notes;
   size_t size; /* octets, all parts */
   const ums_suite_info *suite;
-  _Atomic(const ums_engine *) engine;
-  ums_layout layout[2];
-  ums_master *masters;
-  ums_streams streams;
-  ums_counter packets, octets, rtcp_packets;
   ums_counter refused[UMS_SYSTEM + 1]; /* by status */
-  atomic_uint notes;
 };
 
 typedef struct ums_item { /* a packet under way */
-  ums_job job;
+  _Alignas(64) ums_job job;
   ums_srtp *ctx;
   ums_packet *packet;
   ums_stream *stream; /* NULL: not bound yet */
   ums_master *master;
-  const ums_engine *engine;
   uint64_t index;
   uint32_t ssrc, len_after;
 } ums_item;
 
 typedef struct ums_burst {
-  size_t n;
+  size_t n, n_taken;
   size_t unbound; /* items without a stream */
   uint8_t direction;
+  ums_srtp *taken[UMS_BURST]; /* contexts to release */
   ums_job *job[UMS_BURST];
   ums_item item[UMS_BURST];
 } ums_burst;
@@ -90,9 +96,10 @@ static inline ums_status ums_srtp_usable(const ums_srtp *c) {
   const uint32_t forks = ums_fork_generation();
   if (c == NULL)
     return UMS_BAD_ARGUMENT;
-  if (c->born != forks + 1)
-    return c->born != 0 || forks != 0 ? UMS_FORKED : UMS_BAD_ARGUMENT;
-  return atomic_load_explicit(&c->state, memory_order_relaxed) == UMS_SRTP_LIVE ? UMS_OK : UMS_BAD_ARGUMENT;
+  const uint64_t pass = atomic_load_explicit(&c->pass, memory_order_relaxed);
+  if (pass >> 32 != forks + 1)
+    return pass >> 32 != 0 || forks != 0 ? UMS_FORKED : UMS_BAD_ARGUMENT;
+  return ((pass >> 8) & 0xff) == UMS_SRTP_LIVE ? UMS_OK : UMS_BAD_ARGUMENT;
 }
 
 /* One user at a time: UMS_BUSY when it is somebody else. `me`: an address of the caller's own. */
@@ -100,7 +107,7 @@ static inline ums_status ums_srtp_take(ums_srtp *c, uintptr_t me) {
   uintptr_t nobody = 0;
   if (!atomic_compare_exchange_strong_explicit(&c->user, &nobody, me, memory_order_acquire, memory_order_relaxed))
     return UMS_BUSY;
-  if (atomic_load_explicit(&c->state, memory_order_relaxed) == UMS_SRTP_LIVE)
+  if (((atomic_load_explicit(&c->pass, memory_order_relaxed) >> 8) & 0xff) == UMS_SRTP_LIVE)
     return UMS_OK;
   atomic_store_explicit(&c->user, 0, memory_order_release);
   return UMS_BAD_ARGUMENT;

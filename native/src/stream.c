@@ -26,7 +26,7 @@ void ums_streams_init(ums_streams *t, void *memory, uint32_t capacity, uint32_t 
   t->records = (uint8_t *)memory + round64(sizeof(uint16_t) << bits);
   t->ring[UMS_RTP] = ums_ring_for(rtp_window);
   t->ring[UMS_RTCP] = ums_ring_for(rtcp_window);
-  t->stride = stride_for(t->ring[UMS_RTP], t->ring[UMS_RTCP]);
+  t->stride = (uint32_t)stride_for(t->ring[UMS_RTP], t->ring[UMS_RTCP]);
   t->capacity = capacity;
   t->slot_shift = 32 - bits;
   t->slot_mask = (1u << bits) - 1;

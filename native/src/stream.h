@@ -20,19 +20,21 @@ static inline uint64_t ums_counter_add(ums_counter *c, uint64_t n) {
 }
 
 typedef struct ums_stream {
-  ums_window window[2]; /* UMS_RTP, UMS_RTCP; when sending, RTCP uses `next` alone as its index counter */
   uint32_t ssrc;
   uint32_t refused_in_a_row; /* sending: towards `restart_after` */
-  atomic_uint held, late_start;
-  ums_counter packets, octets, rtcp_packets;
+  ums_window window[2]; /* UMS_RTP, UMS_RTCP; when sending, RTCP uses `next` alone as its index counter */
+  ums_counter packets, octets;
+  atomic_uint held; /* up to here: what most packets touch, besides one word of bits */
+  atomic_uint late_start;
+  ums_counter rtcp_packets;
   uint64_t bits[]; /* RTP's replay list, then RTCP's */
 } ums_stream;
 
 typedef struct ums_streams {
   uint8_t *records;
   uint16_t *slots; /* record number + 1; 0: free */
-  size_t stride;   /* octets of a record */
-  uint32_t capacity, slot_shift, slot_mask;
+  uint32_t stride; /* octets of a record */
+  uint32_t slot_shift, slot_mask, capacity;
   ums_ring ring[2];
   atomic_uint count;
 } ums_streams;
