@@ -21,12 +21,21 @@ MACHINE = os.environ.get("UEAGENT_TARGET_MACHINE") or platform.machine()
 SANITIZE = os.environ.get("UEAGENT_SANITIZE") == "1"
 
 # Source files that need more than the machine's baseline. Chosen at run time, so never -march=native.
+_AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vbmi2"]
+# SHA-1 in lanes: a round's last addition must stay last (x86/sha1_lanes.h), and -O3 unrolls the transpositions.
+_LANES = ["-O3", "-fno-tree-reassoc"] if "clang" not in os.environ.get("CC", "") else ["-O3"]
 ISA_FLAGS: dict[str, list[str]] = {
     "engine_aesni.c": ["-maes", "-mpclmul", "-msse4.1"],
+    "engine_vaes512.c": [*_AVX512, "-maes", "-mvaes", "-mpclmul", "-mvpclmulqdq", "-msha"],
+    "mac_ni.c": ["-O3", "-msha", "-msse4.1"],
+    "mac_x16_avx512.c": [*_LANES, *_AVX512],
+    "mac_x4_sse.c": [*_LANES, "-msse4.1"],
+    "mac_x8_avx2.c": [*_LANES, "-mavx2"],
+    "mac_x8_avx512.c": [*_LANES, *_AVX512],
     "sha1_ni.c": ["-msha", "-msse4.1"],
 }
 ISA_FILES: dict[str, list[str]] = {
-    "x86_64": ["engine_aesni.c", "sha1_ni.c"],
+    "x86_64": [*ISA_FLAGS, "mac.c"],
     "aarch64": [],
 }
 
@@ -34,7 +43,8 @@ ISA_FILES: dict[str, list[str]] = {
 def _sources() -> list[str]:
     isa = {name for names in ISA_FILES.values() for name in names}
     wanted = set(ISA_FILES.get(MACHINE, []))
-    found = [*sorted((HERE / "src").glob("*.c")), *sorted((HERE / "src" / "prim").glob("*.c"))]
+    folders = (HERE / "src", HERE / "src" / "prim", HERE / "src" / "x86")
+    found = [path for folder in folders for path in sorted(folder.glob("*.c"))]
     kept = [path for path in found if path.name not in isa or path.name in wanted]
     # setuptools wants paths relative to setup.py.
     return [os.path.relpath(path, HERE.parent) for path in kept]

@@ -1,8 +1,8 @@
 /*
  * What every file of the core may use: big-endian access, wiping, the fork generation, session keys.
  *
- * All network formats here are big-endian (RFC 3711, 2). Loads and stores go through memcpy, so alignment does not matter;
- * compilers turn them into single instructions (spelt octet by octet, gcc 12 does not).
+ * All network formats here are big-endian (RFC 3711, 2). Loads and stores go through memcpy, so alignment does not
+ * matter; compilers turn them into single instructions (spelt octet by octet, gcc 12 does not).
  */
 #ifndef UMS_CORE_H
 #define UMS_CORE_H

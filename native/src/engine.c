@@ -4,7 +4,8 @@
 #include <stdatomic.h>
 
 static const ums_engine *const ENGINES[] = {
-    &ums_engine_aesni, /* NULL where it was not built */
+    &ums_engine_vaes512, /* NULL where it was not built, as the next */
+    &ums_engine_aesni,
     &ums_engine_portable,
 };
 #define N_ROWS (sizeof ENGINES / sizeof *ENGINES)

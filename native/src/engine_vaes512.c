@@ -113,6 +113,21 @@ ALWAYS_INLINE void ctr_job_rounds(const vaes_key *k, const int rounds, const ums
   ctr(&s, rounds, _mm512_xor_si512(iv, s.k[0]), first, job->data + job->cipher_off, job->cipher_len);
 }
 
+static inline int from_block_0(const ums_job *job) {
+  return (job->iv[14] | job->iv[15]) == 0 && job->cipher_len <= UMS_MAX_PACKET;
+}
+
+/* RFC 3711, 4.1.1 starts every packet at block 0. What does not, or is no packet (vectors), goes block by block. */
+static void ctr_from(const vaes_key *k, const ums_job *job) {
+  ums_job block = *job;
+  uint32_t count = ums_load32(job->iv + 12);
+  for (uint32_t left = job->cipher_len; left > 0; left -= block.cipher_len, block.cipher_off += block.cipher_len) {
+    block.cipher_len = left < 16 ? left : 16;
+    ums_store32(block.iv + 12, count++);
+    ctr_job_rounds(k, k->rounds, &block, 0);
+  }
+}
+
 static void ctr_job(const vaes_key *k, const ums_job *job, uint32_t first) {
   switch (k->rounds) {
   case 10:
@@ -136,8 +151,8 @@ typedef struct product { /* 256 bits: hi, mid shifted by 64, lo; four sums side 
 ALWAYS_INLINE void add_product(product *p, __m512i a, __m512i b) {
   p->hi = _mm512_xor_si512(p->hi, _mm512_clmulepi64_epi128(a, b, 0x11));
   p->lo = _mm512_xor_si512(p->lo, _mm512_clmulepi64_epi128(a, b, 0x00));
-  p->mid = _mm512_ternarylogic_epi64(p->mid, _mm512_clmulepi64_epi128(a, b, 0x10),
-                                     _mm512_clmulepi64_epi128(a, b, 0x01), 0x96);
+  p->mid = _mm512_ternarylogic_epi64(p->mid, _mm512_clmulepi64_epi128(a, b, 0x10), _mm512_clmulepi64_epi128(a, b, 0x01),
+                                     0x96);
 }
 
 ALWAYS_INLINE __m128i across(__m512i v) { /* the sum of the four quarters */
@@ -270,8 +285,8 @@ ALWAYS_INLINE ums_status gcm_rounds(const vaes_key *k, const int rounds, ums_job
   uint8_t *p = job->data + job->cipher_off;
   size_t len = job->cipher_len, streams = (text + 4) / 4;
   __m512i b[4];
-  gcm_stream stream = {
-      _mm512_xor_si512(_mm512_maskz_mov_epi32(0x7777, _mm512_broadcast_i32x4(load(job->iv))), s.k[0]), numbers(1)};
+  gcm_stream stream = {_mm512_xor_si512(_mm512_maskz_mov_epi32(0x7777, _mm512_broadcast_i32x4(load(job->iv))), s.k[0]),
+                       numbers(1)};
 
   stream_take(&stream, &s, rounds, b, streams);
   const __m128i mask = _mm512_castsi512_si128(b[0]);
@@ -327,7 +342,7 @@ ALWAYS_INLINE ums_status gcm_rounds(const vaes_key *k, const int rounds, ums_job
 }
 
 static ums_status gcm(const vaes_key *k, ums_job *job) {
-  if (job->tag_len != UMS_GCM_TAG || !ums_job_lengths_ok(job, UMS_GCM_TAG))
+  if (job->tag_len != UMS_GCM_TAG || !ums_job_lengths_ok(job, UMS_GCM_TAG) || job->cipher_len > UMS_MAX_PACKET)
     return UMS_ENGINE;
   return k->rounds == 10 ? gcm_rounds(k, 10, job) : gcm_rounds(k, 14, job);
 }
@@ -412,7 +427,8 @@ ALWAYS_INLINE void tag_store(ums_job *job, __m256i mac) {
 
 ALWAYS_INLINE int tag_equal(const ums_job *job, __m256i mac) {
   const __mmask32 m = (__mmask32)((1u << job->tag_len) - 1);
-  const __m256i d = _mm256_maskz_mov_epi8(m, _mm256_xor_si256(_mm256_maskz_loadu_epi8(m, job->data + job->tag_off), mac));
+  const __m256i d =
+      _mm256_maskz_mov_epi8(m, _mm256_xor_si256(_mm256_maskz_loadu_epi8(m, job->data + job->tag_off), mac));
   return _mm256_testz_si256(d, d);
 }
 
@@ -470,13 +486,18 @@ ALWAYS_INLINE __m256i protect_one_rounds(const vaes_key *k, const int rounds, co
 }
 
 static void cipher(const vaes_key *k, const ums_job *job) {
-  if (k->transform == UMS_AES_CM)
+  if (k->transform != UMS_AES_CM)
+    return;
+  if (from_block_0(job))
     ctr_job(k, job, 0);
+  else
+    ctr_from(k, job);
 }
 
 static ums_status hmac_one(const vaes_key *k, ums_job *job) {
   if ((job->flags & UMS_JOB_ENCRYPT) != 0) {
-    if (k->transform == UMS_AES_CM && job->cipher_off == 12 && job->auth_len == 12 + job->cipher_len) {
+    if (k->transform == UMS_AES_CM && job->cipher_off == 12 && job->auth_len == 12 + job->cipher_len &&
+        from_block_0(job)) {
       tag_store(job, k->rounds == 10   ? protect_one_rounds(k, 10, job)
                      : k->rounds == 12 ? protect_one_rounds(k, 12, job)
                                        : protect_one_rounds(k, 14, job));
@@ -530,8 +551,9 @@ static void hmac_burst(ums_job *const job[], size_t n) {
 
 static int probe(void) {
   return __builtin_cpu_supports("aes") && __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq") &&
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi2");
+         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vbmi2");
 }
 
 static uint32_t sub_word(uint32_t word) { /* AESKEYGENASSIST puts SubWord of element 1 into element 0 */
@@ -600,9 +622,7 @@ static void drop_key(const ums_engine *e, ums_key *key) {
   ums_wipe(key, sizeof *key);
 }
 
-static int job_ok(const ums_job *job) {
-  return prepared(job->key)->loaded && job->cipher_len <= UMS_MAX_PACKET && ums_job_lengths_ok(job, UMS_SHA1_DIGEST);
-}
+static int job_ok(const ums_job *job) { return prepared(job->key)->loaded && ums_job_lengths_ok(job, UMS_SHA1_DIGEST); }
 
 static size_t submit(const ums_engine *e, ums_job *const job[], size_t n) {
   ums_job *hmac[X86_MAC_BURST];

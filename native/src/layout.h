@@ -31,7 +31,8 @@ typedef struct ums_layout { /* one kind of packet of one context; offsets count 
   uint8_t mac_word; /* octets of the word that the MAC takes from the packet itself */
   uint8_t tail_len;
   uint8_t ssrc_shift, hi_shift, lo_shift; /* where SSRC and index stand in the IV */
-  uint64_t job; /* tag_len, tail_len, flags and first status of its jobs, as they lie in memory; then room for the tail */
+  uint64_t
+      job; /* tag_len, tail_len, flags and first status of its jobs, as they lie in memory; then room for the tail */
 } ums_layout;
 
 void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_t mki_len, int plain_rtcp,

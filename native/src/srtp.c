@@ -446,9 +446,7 @@ ALWAYS_INLINE size_t finish(ums_burst *b, const int direction) {
   return ok;
 }
 
-size_t ums_srtp_finish(ums_burst *b) {
-  return b->direction == UMS_SEND ? finish(b, UMS_SEND) : finish(b, UMS_RECEIVE);
-}
+size_t ums_srtp_finish(ums_burst *b) { return b->direction == UMS_SEND ? finish(b, UMS_SEND) : finish(b, UMS_RECEIVE); }
 
 ALWAYS_INLINE size_t run(const int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n) {
   ums_burst b;

@@ -19,9 +19,9 @@
 
 typedef struct ums_master { /* one master key: what was derived from it and how much it was used */
   _Alignas(64) ums_salt salt[2];
-  uint64_t look[2];    /* packets: from this many on, limits and soft limits are looked at */
-  ums_counter used[2]; /* packets, all SSRCs together. Up to here: one cache line that every packet touches */
-  ums_key key[2];      /* UMS_RTP, UMS_RTCP, as the engine prepared them */
+  uint64_t look[2];            /* packets: from this many on, limits and soft limits are looked at */
+  ums_counter used[2];         /* packets, all SSRCs together. Up to here: one cache line that every packet touches */
+  ums_key key[2];              /* UMS_RTP, UMS_RTCP, as the engine prepared them */
   ums_session_keys session[2]; /* raw, so that another engine can load them */
   uint64_t limit[2], soft[2];  /* packets: lifetime, and where re-keying is asked for */
   uint8_t mki[UMS_MAX_MKI];

@@ -22,7 +22,7 @@ static inline uint64_t ums_counter_add(ums_counter *c, uint64_t n) {
 typedef struct ums_stream {
   uint32_t ssrc;
   uint32_t refused_in_a_row; /* sending: towards `restart_after` */
-  ums_window window[2]; /* UMS_RTP, UMS_RTCP; when sending, RTCP uses `next` alone as its index counter */
+  ums_window window[2];      /* UMS_RTP, UMS_RTCP; when sending, RTCP uses `next` alone as its index counter */
   ums_counter packets, octets;
   atomic_uint held; /* up to here: what most packets touch, besides one word of bits */
   atomic_uint late_start;

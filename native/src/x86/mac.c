@@ -5,7 +5,8 @@
 static void sort_by_blocks(x86_mac_item *sorted[], x86_mac_item item[], size_t n) {
   for (size_t i = 0; i < n; i++) {
     size_t j = i;
-    for (; j > 0 && sorted[j - 1]->blocks < item[i].blocks; j--) sorted[j] = sorted[j - 1];
+    for (; j > 0 && sorted[j - 1]->blocks < item[i].blocks; j--)
+      sorted[j] = sorted[j - 1];
     sorted[j] = &item[i];
   }
 }
@@ -24,7 +25,8 @@ void ums_mac_burst(const x86_mac_plan *plan, x86_mac_item item[], size_t n) {
       kernel = plan->mid;
       ways = plan->mid_ways;
     }
-    if (ways > left) ways = left;
+    if (ways > left)
+      ways = left;
     kernel(sorted + at, ways);
     at += ways;
   }
@@ -44,7 +46,9 @@ const x86_mac_plan *ums_mac_plan(int avx) {
   unsigned a, b = 0, c, d;
   __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
   const int ni = (b >> 29) & 1;
-  if (avx == 5) return ni ? &AVX512_NI : &AVX512;
-  if (ni) return &NI;
+  if (avx == 5)
+    return ni ? &AVX512_NI : &AVX512;
+  if (ni)
+    return &NI;
   return avx == 2 ? &AVX2 : &SSE;
 }

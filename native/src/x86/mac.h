@@ -15,9 +15,9 @@
 typedef struct x86_mac_item {
   const uint8_t *data;
   const uint32_t *states;
-  uint32_t direct; /* blocks read straight from data */
-  uint32_t blocks; /* all blocks: direct, then one or two of `last` */
-  uint8_t digest[32]; /* out: 20 octets, then not set */
+  uint32_t direct;                /* blocks read straight from data */
+  uint32_t blocks;                /* all blocks: direct, then one or two of `last` */
+  uint8_t digest[32];             /* out: 20 octets, then not set */
   _Alignas(64) uint8_t last[128]; /* end of the message with tail, padding and length */
 } x86_mac_item;
 
@@ -38,7 +38,8 @@ static inline void x86_mac_item_set(x86_mac_item *it, const uint32_t *states, co
   memset(it->last + rest, 0, end - rest);
   memcpy(it->last + rest, tail, tail_len);
   it->last[rest + tail_len] = 0x80;
-  for (uint32_t i = 0; i < 8; i++) it->last[end - 1 - i] = (uint8_t)(bits >> (8 * i));
+  for (uint32_t i = 0; i < 8; i++)
+    it->last[end - 1 - i] = (uint8_t)(bits >> (8 * i));
 }
 
 /* A kernel does up to `ways` messages at once. Rows of a table in x86_mac.c, chosen by CPU and by what is ready. */
@@ -59,7 +60,8 @@ typedef struct x86_mac_plan { /* which kernels an engine uses; a NULL kernel is 
 /* Any n up to X86_MAC_BURST. Longest messages first, so that lanes end together. */
 void ums_mac_burst(const x86_mac_plan *plan, x86_mac_item item[], size_t n);
 
-/* The plan for this CPU: which of the kernels may run is read from CPUID once. `avx` 0: SSE only, 2: AVX2, 5: AVX-512 */
+/* The plan for this CPU: which of the kernels may run is read from CPUID once. `avx` 0: SSE only, 2: AVX2, 5: AVX-512
+ */
 const x86_mac_plan *ums_mac_plan(int avx);
 
 #endif

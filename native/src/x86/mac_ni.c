@@ -1,12 +1,13 @@
 /* HMAC-SHA1 of 1..4 messages with the SHA extensions. */
-#include "sha1_ni.h"
 #include "mac.h"
+#include "sha1_ni.h"
 
 static inline __attribute__((always_inline)) void blocks(const int N, sha1_ni_state s[], x86_mac_item *const it[],
                                                          uint32_t from, uint32_t to) {
   for (uint32_t k = from; k < to; k++) {
     __m128i m[4][4];
-    for (int i = 0; i < N; i++) sha1_ni_load(m[i], x86_mac_block(it[i], k));
+    for (int i = 0; i < N; i++)
+      sha1_ni_load(m[i], x86_mac_block(it[i], k));
     sha1_ni_rounds(N, s, m);
   }
 }
@@ -29,7 +30,8 @@ static inline __attribute__((always_inline)) void outer(const int N, sha1_ni_sta
 void ums_mac_ni(x86_mac_item *const it[], size_t n) {
   sha1_ni_state s[4];
   uint32_t done = 0;
-  for (size_t i = 0; i < 4; i++) s[i] = sha1_ni_state_load(it[i < n ? i : 0]->states);
+  for (size_t i = 0; i < 4; i++)
+    s[i] = sha1_ni_state_load(it[i < n ? i : 0]->states);
   if (n == 4) {
     blocks(4, s, it, done, it[3]->blocks);
     done = it[3]->blocks;
@@ -42,11 +44,20 @@ void ums_mac_ni(x86_mac_item *const it[], size_t n) {
     blocks(2, s, it, done, it[1]->blocks);
     done = it[1]->blocks;
   }
-  if (done < it[0]->blocks) blocks(1, s, it, done, it[0]->blocks);
+  if (done < it[0]->blocks)
+    blocks(1, s, it, done, it[0]->blocks);
   switch (n) {
-  case 4: outer(4, s, it); break;
-  case 3: outer(3, s, it); break;
-  case 2: outer(2, s, it); break;
-  default: outer(1, s, it); break;
+  case 4:
+    outer(4, s, it);
+    break;
+  case 3:
+    outer(3, s, it);
+    break;
+  case 2:
+    outer(2, s, it);
+    break;
+  default:
+    outer(1, s, it);
+    break;
   }
 }

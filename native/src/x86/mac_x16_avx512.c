@@ -37,7 +37,8 @@ static inline __attribute__((always_inline)) void transpose(V r[16]) {
     t[4 + j] = _mm512_shuffle_i32x4(y, u, 0x88);
     t[12 + j] = _mm512_shuffle_i32x4(y, u, 0xdd);
   }
-  for (int i = 0; i < 16; i++) r[i] = t[i];
+  for (int i = 0; i < 16; i++)
+    r[i] = t[i];
 }
 
 static inline __attribute__((always_inline)) V v_swap(V x) {
@@ -45,12 +46,14 @@ static inline __attribute__((always_inline)) V v_swap(V x) {
 }
 
 static inline __attribute__((always_inline)) void v_load_rows(V w[16], const uint8_t *const p[16]) {
-  for (int i = 0; i < 16; i++) w[i] = v_swap(_mm512_loadu_si512(p[i]));
+  for (int i = 0; i < 16; i++)
+    w[i] = v_swap(_mm512_loadu_si512(p[i]));
   transpose(w);
 }
 
 static inline __attribute__((always_inline)) void v_load_state_rows(V w[16], const uint8_t *const p[16]) {
-  for (int i = 0; i < 16; i++) w[i] = _mm512_load_si512(p[i]);
+  for (int i = 0; i < 16; i++)
+    w[i] = _mm512_load_si512(p[i]);
   transpose(w);
 }
 

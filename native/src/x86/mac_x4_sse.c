@@ -30,7 +30,8 @@ static inline __attribute__((always_inline)) void transpose4(V r[4]) {
 
 static inline __attribute__((always_inline)) void v_load_state_rows(V w[16], const uint8_t *const p[4]) {
   for (int q = 0; q < 4; q++) {
-    for (int i = 0; i < 4; i++) w[4 * q + i] = _mm_load_si128((const __m128i *)(p[i] + 16 * q));
+    for (int i = 0; i < 4; i++)
+      w[4 * q + i] = _mm_load_si128((const __m128i *)(p[i] + 16 * q));
     transpose4(w + 4 * q);
   }
 }

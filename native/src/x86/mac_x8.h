@@ -31,12 +31,14 @@ static inline __attribute__((always_inline)) void transpose8(V r[8]) {
     t[j] = _mm256_permute2x128_si256(r[j], r[4 + j], 0x20);
     t[4 + j] = _mm256_permute2x128_si256(r[j], r[4 + j], 0x31);
   }
-  for (int i = 0; i < 8; i++) r[i] = t[i];
+  for (int i = 0; i < 8; i++)
+    r[i] = t[i];
 }
 
 static inline __attribute__((always_inline)) void v_load_state_rows(V w[16], const uint8_t *const p[8]) {
   for (int h = 0; h < 2; h++) {
-    for (int i = 0; i < 8; i++) w[8 * h + i] = _mm256_load_si256((const __m256i *)(p[i] + 32 * h));
+    for (int i = 0; i < 8; i++)
+      w[8 * h + i] = _mm256_load_si256((const __m256i *)(p[i] + 32 * h));
     transpose8(w + 8 * h);
   }
 }

@@ -6,7 +6,7 @@
  * compiled with -fno-tree-reassoc so that nobody undoes that.
  */
 #define SHA1_SCHEDULE(w, t)                                                                                            \
-  (w[(t) & 15] = v_rol(v_xor(v_xor3(w[((t) - 3) & 15], w[((t) - 8) & 15], w[((t) - 14) & 15]), w[(t) & 15]), 1))
+  (w[(t)&15] = v_rol(v_xor(v_xor3(w[((t)-3) & 15], w[((t)-8) & 15], w[((t)-14) & 15]), w[(t)&15]), 1))
 
 #define SHA1_ROUND(a, b, c, d, e, f, k, wt)                                                                            \
   do {                                                                                                                 \
@@ -22,8 +22,8 @@
   SHA1_ROUND(c, d, e, a, b, f, k, W_(w, (t) + 3));                                                                     \
   SHA1_ROUND(b, c, d, e, a, f, k, W_(w, (t) + 4))
 
-#define SHA1_GIVEN(w, t) (w[(t) & 15])
-#define SHA1_MAYBE(w, t) ((t) < 16 ? w[(t) & 15] : SHA1_SCHEDULE(w, t))
+#define SHA1_GIVEN(w, t) (w[(t)&15])
+#define SHA1_MAYBE(w, t) ((t) < 16 ? w[(t)&15] : SHA1_SCHEDULE(w, t))
 
 /* w: 16 vertical message words, host order; destroyed. s: 5 vertical state words, updated. */
 static inline __attribute__((always_inline)) void sha1_lanes_compress(V s[5], V w[16]) {
@@ -68,7 +68,8 @@ static inline __attribute__((always_inline)) void lanes_hmac(x86_mac_item *const
   _Alignas(64) uint32_t out[5][V_LANES];
   V w[16], inner[5], outer[5];
 
-  for (size_t i = 0; i < V_LANES; i++) row[i] = (const uint8_t *)it[i < n ? i : 0]->states;
+  for (size_t i = 0; i < V_LANES; i++)
+    row[i] = (const uint8_t *)it[i < n ? i : 0]->states;
   v_load_state_rows(w, row);
   for (int j = 0; j < 5; j++) {
     inner[j] = w[j];
@@ -76,20 +77,28 @@ static inline __attribute__((always_inline)) void lanes_hmac(x86_mac_item *const
   }
   size_t live = n;
   for (uint32_t k = 0; k < it[0]->blocks; k++) {
-    while (it[live - 1]->blocks <= k) live--;
-    for (size_t i = 0; i < V_LANES; i++) row[i] = x86_mac_block(it[i < live ? i : 0], k);
+    while (it[live - 1]->blocks <= k)
+      live--;
+    for (size_t i = 0; i < V_LANES; i++)
+      row[i] = x86_mac_block(it[i < live ? i : 0], k);
     lanes_load(w, row);
     V s[5];
-    for (int j = 0; j < 5; j++) s[j] = inner[j];
+    for (int j = 0; j < 5; j++)
+      s[j] = inner[j];
     sha1_lanes_compress(s, w);
-    for (int j = 0; j < 5; j++) inner[j] = live == n ? s[j] : v_first(inner[j], s[j], live);
+    for (int j = 0; j < 5; j++)
+      inner[j] = live == n ? s[j] : v_first(inner[j], s[j], live);
   }
-  for (int j = 0; j < 5; j++) w[j] = inner[j];
+  for (int j = 0; j < 5; j++)
+    w[j] = inner[j];
   w[5] = v_set1((int)0x80000000);
-  for (int j = 6; j < 15; j++) w[j] = v_set1(0);
+  for (int j = 6; j < 15; j++)
+    w[j] = v_set1(0);
   w[15] = v_set1(8 * (64 + 20));
   sha1_lanes_compress(outer, w);
-  for (int j = 0; j < 5; j++) v_store(out[j], v_swap(outer[j]));
+  for (int j = 0; j < 5; j++)
+    v_store(out[j], v_swap(outer[j]));
   for (size_t i = 0; i < n; i++)
-    for (int j = 0; j < 5; j++) memcpy(it[i]->digest + 4 * j, &out[j][i], 4);
+    for (int j = 0; j < 5; j++)
+      memcpy(it[i]->digest + 4 * j, &out[j][i], 4);
 }

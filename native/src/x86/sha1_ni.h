@@ -21,12 +21,15 @@ typedef struct sha1_ni_state {
 /* Rounds 4g..4g+3; m[i][g % 4] holds the four words of this group. */
 #define NI_GROUP(N, g, f)                                                                                              \
   NI_EACH(N, {                                                                                                         \
-    const __m128i e_ = (g) == 0 ? _mm_add_epi32(e[i], m[i][0]) : _mm_sha1nexte_epu32(e[i], m[i][(g) & 3]);             \
+    const __m128i e_ = (g) == 0 ? _mm_add_epi32(e[i], m[i][0]) : _mm_sha1nexte_epu32(e[i], m[i][(g)&3]);               \
     e[i] = abcd[i];                                                                                                    \
     abcd[i] = _mm_sha1rnds4_epu32(abcd[i], e_, f);                                                                     \
-    if ((g) >= 3 && (g) < 19) m[i][((g) + 1) & 3] = _mm_sha1msg2_epu32(m[i][((g) + 1) & 3], m[i][(g) & 3]);            \
-    if ((g) >= 1 && (g) < 17) m[i][((g) + 3) & 3] = _mm_sha1msg1_epu32(m[i][((g) + 3) & 3], m[i][(g) & 3]);            \
-    if ((g) >= 2 && (g) < 18) m[i][((g) + 2) & 3] = _mm_xor_si128(m[i][((g) + 2) & 3], m[i][(g) & 3]);                 \
+    if ((g) >= 3 && (g) < 19)                                                                                          \
+      m[i][((g) + 1) & 3] = _mm_sha1msg2_epu32(m[i][((g) + 1) & 3], m[i][(g)&3]);                                      \
+    if ((g) >= 1 && (g) < 17)                                                                                          \
+      m[i][((g) + 3) & 3] = _mm_sha1msg1_epu32(m[i][((g) + 3) & 3], m[i][(g)&3]);                                      \
+    if ((g) >= 2 && (g) < 18)                                                                                          \
+      m[i][((g) + 2) & 3] = _mm_xor_si128(m[i][((g) + 2) & 3], m[i][(g)&3]);                                           \
   })
 
 /* m: four vectors of message words, first word in the top lane; destroyed. */
@@ -60,7 +63,8 @@ static inline __m128i sha1_ni_swap(void) { return _mm_set_epi64x(0x0001020304050
 
 static inline __attribute__((always_inline)) void sha1_ni_load(__m128i m[4], const uint8_t *p) {
   const __m128i swap = sha1_ni_swap();
-  for (int j = 0; j < 4; j++) m[j] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * j)), swap);
+  for (int j = 0; j < 4; j++)
+    m[j] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(p + 16 * j)), swap);
 }
 
 /* Words in host order, as a prepared key holds them. */
