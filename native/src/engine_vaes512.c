@@ -10,6 +10,7 @@
 #include <immintrin.h>
 
 #include "engine.h"
+#include "x86/cpu.h"
 #include "x86/mac.h"
 #include "x86/sha1_ni.h"
 
@@ -550,10 +551,9 @@ static void hmac_burst(ums_job *const job[], size_t n) {
 /* -------------------------------------------------------------------------------------------------- the engine -- */
 
 static int probe(void) {
-  return __builtin_cpu_supports("aes") && __builtin_cpu_supports("vaes") && __builtin_cpu_supports("vpclmulqdq") &&
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  return __builtin_cpu_supports("aes") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vbmi2");
+         __builtin_cpu_supports("avx512vbmi2") && x86_has(X86_VAES) && x86_has(X86_VPCLMULQDQ);
 }
 
 static uint32_t sub_word(uint32_t word) { /* AESKEYGENASSIST puts SubWord of element 1 into element 0 */

@@ -1,6 +1,8 @@
 /* Which SHA-1 kernel runs for how many packets; see x86_mac.h. */
 #include "mac.h"
 
+#include "cpu.h"
+
 /* Longest first, stable; at most 64 short entries, so insertion is right. */
 static void sort_by_blocks(x86_mac_item *sorted[], x86_mac_item item[], size_t n) {
   for (size_t i = 0; i < n; i++) {
@@ -43,9 +45,7 @@ static const x86_mac_plan NI = {ums_mac_ni, NULL, NULL, 4, 0, 0, 0, 0};
 static const x86_mac_plan SSE = {ums_mac_x4_sse, NULL, NULL, 4, 0, 0, 0, 0};
 
 const x86_mac_plan *ums_mac_plan(int avx) {
-  unsigned a, b = 0, c, d;
-  __asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
-  const int ni = (b >> 29) & 1;
+  const int ni = x86_has(X86_SHA);
   if (avx == 5)
     return ni ? &AVX512_NI : &AVX512;
   if (ni)
