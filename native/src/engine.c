@@ -6,6 +6,8 @@
 static const ums_engine *const ENGINES[] = {
     &ums_engine_vaes512, /* NULL where it was not built, as the next */
     &ums_engine_aesni,
+    &ums_engine_aesni, /* NULL where it was not built */
+    &ums_engine_armv8ce,
     &ums_engine_portable,
 };
 #define N_ROWS (sizeof ENGINES / sizeof *ENGINES)

@@ -15,6 +15,7 @@
 extern const ums_engine ums_engine_portable;
 extern const ums_engine ums_engine_aesni __attribute__((weak));
 extern const ums_engine ums_engine_vaes512 __attribute__((weak));
+extern const ums_engine ums_engine_armv8ce __attribute__((weak));
 
 /* Changes with every call of ums_engine_corrupt_test, so that remembered verdicts can be told to be old. */
 unsigned ums_engine_corrupt_epoch(void);
