@@ -24,7 +24,7 @@ SANITIZE = os.environ.get("UEAGENT_SANITIZE") == "1"
 _AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vbmi2"]
 # SHA-1 in lanes: a round's last addition must stay last (x86/sha1_lanes.h), and -O3 unrolls the transpositions.
 _LANES = ["-O3", "-fno-tree-reassoc"] if "clang" not in os.environ.get("CC", "") else ["-O3"]
-ISA_FLAGS: dict[str, list[str]] = {
+_X86: dict[str, list[str]] = {
     "engine_aesni.c": ["-maes", "-mpclmul", "-msse4.1"],
     "engine_vaes512.c": [*_AVX512, "-maes", "-mvaes", "-mpclmul", "-mvpclmulqdq", "-msha"],
     "mac_ni.c": ["-O3", "-msha", "-msse4.1"],
@@ -34,13 +34,21 @@ ISA_FLAGS: dict[str, list[str]] = {
     "mac_x8_avx512.c": [*_LANES, *_AVX512],
     "sha1_ni.c": ["-msha", "-msse4.1"],
 }
+_CRYPTO_32 = ["-march=armv8-a", "-mfpu=crypto-neon-fp-armv8"]
+_ARM = {"engine_armv8ce.c": ["-march=armv8-a+crypto"] if MACHINE == "aarch64" else _CRYPTO_32}
+ISA_FLAGS = {**_X86, **_ARM}
 ISA_FILES: dict[str, list[str]] = {
-    "x86_64": [*ISA_FLAGS, "mac.c"],
-    "aarch64": [],
+    "x86_64": [*_X86, "mac.c"],
+    "aarch64": [*_ARM],
+    "armv7l": [*_ARM],
+    "armv8l": [*_ARM],
 }
+# Where 64-bit counters are not atomic by themselves, the compiler's library makes them so.
+ATOMICS = [] if MACHINE in ("x86_64", "aarch64") else ["-Wl,--as-needed", "-latomic"]
 
 
-def _sources() -> list[str]:
+def sources() -> list[str]:
+    """What is built for MACHINE, relative to the root of the project."""
     isa = {name for names in ISA_FILES.values() for name in names}
     wanted = set(ISA_FILES.get(MACHINE, []))
     folders = (HERE / "src", HERE / "src" / "prim", HERE / "src" / "x86")
@@ -73,8 +81,8 @@ ffi.set_source(
     "ueagent_native._core",
     '#include <string.h>\n#include <alloca.h>\n#include "ums.h"\n',
     py_limited_api=True,
-    sources=_sources(),
+    sources=sources(),
     include_dirs=[os.path.relpath(HERE / "include", HERE.parent), os.path.relpath(HERE / "src", HERE.parent)],
     extra_compile_args=[*_CFLAGS, "-Wno-unused-parameter", *(_SANITIZE if SANITIZE else [])],
-    extra_link_args=["-pthread", *(_SANITIZE[:1] if SANITIZE else [])],
+    extra_link_args=["-pthread", *ATOMICS, *(_SANITIZE[:1] if SANITIZE else [])],
 )

@@ -4,9 +4,8 @@
 #include <stdatomic.h>
 
 static const ums_engine *const ENGINES[] = {
-    &ums_engine_vaes512, /* NULL where it was not built, as the next */
+    &ums_engine_vaes512, /* NULL where it was not built, as the next ones */
     &ums_engine_aesni,
-    &ums_engine_aesni, /* NULL where it was not built */
     &ums_engine_armv8ce,
     &ums_engine_portable,
 };

@@ -10,12 +10,16 @@
  * bit-reversed polynomial, and a carry-less product comes out multiplied by x. The powers are therefore stored divided
  * by x.
  */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ &&                                            \
+    (defined(__aarch64__) || defined(__ARM_PCS_VFP))
+
 #include <arm_neon.h>
 #include <sys/auxv.h>
 
 #include "engine.h"
 
 #define LANES 8
+#define UNROLLED _Pragma("GCC unroll 16") /* keeps arrays of blocks in registers */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* Linux: AT_HWCAP of AArch64, AT_HWCAP2 of 32-bit ARM. */
@@ -52,8 +56,7 @@ static const armv8ce_key *prepared(const ums_key *key) { return (const armv8ce_k
 #define ROUND(r)                                                                                                       \
   do {                                                                                                                 \
     const uint8x16_t key = k->round_key[r];                                                                            \
-    for (int i = 0; i < n; i++)                                                                                        \
-      block[i] = vaesmcq_u8(vaeseq_u8(block[i], key));                                                                 \
+    UNROLLED for (int i = 0; i < n; i++) block[i] = vaesmcq_u8(vaeseq_u8(block[i], key));                              \
   } while (0)
 
 /* `n` is a constant wherever this is used. AESE adds the round key first, so the last one is added by hand. */
@@ -77,6 +80,7 @@ ALWAYS_INLINE void encrypt(const armv8ce_key *k, uint8x16_t block[], const int n
     }
   }
   const uint8x16_t last = end[-1], whitening = end[0];
+  UNROLLED
   for (int i = 0; i < n; i++)
     block[i] = veorq_u8(vaeseq_u8(block[i], last), whitening);
 }
@@ -84,6 +88,7 @@ ALWAYS_INLINE void encrypt(const armv8ce_key *k, uint8x16_t block[], const int n
 /* Keystream of n blocks whose counters start at `count`. */
 ALWAYS_INLINE void keystream(const armv8ce_key *k, uint8x16_t block[], const int n, uint8x16_t counter,
                              uint32_t count) {
+  UNROLLED
   for (int i = 0; i < n; i++)
     block[i] =
         vreinterpretq_u8_u32(vsetq_lane_u32(__builtin_bswap32(count + (uint32_t)i), vreinterpretq_u32_u8(counter), 3));
@@ -93,6 +98,7 @@ ALWAYS_INLINE void keystream(const armv8ce_key *k, uint8x16_t block[], const int
 ALWAYS_INLINE void xor_blocks(const armv8ce_key *k, const int n, uint8x16_t counter, uint32_t count, uint8_t *data) {
   uint8x16_t stream[LANES];
   keystream(k, stream, n, counter, count);
+  UNROLLED
   for (int i = 0; i < n; i++)
     vst1q_u8(data + 16 * i, veorq_u8(vld1q_u8(data + 16 * i), stream[i]));
 }
@@ -326,6 +332,7 @@ static void sha1_blocks(uint32_t state[5], const uint8_t *data, size_t n_blocks)
     uint32x4_t m[4];
     const uint32x4_t abcd_start = abcd;
     const uint32_t e_start = e;
+    UNROLLED
     for (int i = 0; i < 4; i++)
       m[i] = vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(data + 16 * i)));
     TWENTY_ROUNDS(0, c, k0);
@@ -414,3 +421,7 @@ const ums_engine ums_engine_armv8ce = {
     .drop_key = drop_key,
     .submit = submit,
 };
+
+#else
+typedef int ums_engine_armv8ce_was_not_built; /* big-endian, or a calling convention without vectors */
+#endif

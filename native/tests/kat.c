@@ -4,7 +4,7 @@
  *
  *   self-tests   every engine that this machine can run (FIPS-197, SP 800-38A/D, RFC 2202, 3711, 6188, 7714)
  *   kdf          RFC 3711, B.3 and RFC 6188, 7.2
- *   packets      RFC 7714, 16.1.1 and 17.1; a long packet of every suite with the answer of another implementation
+ *   packets      RFC 7714, 16.1, 16.2, 17.1 and 17.2; a voice packet as libsrtp protects it
  *   round trips  every suite on every pair of engines, mixed bursts, odd addresses, forged packets
  */
 #include <stdio.h>
@@ -73,9 +73,8 @@ static void check_all_kdf(void) {
   check_kdf(key, salt, 0, "c61e7a93744f39ee10734afe3ff7a087");
   check_kdf(key, salt, 2, "30cbbc08863d8c85d49db34a9ae1");
   check_kdf(key, salt, 1,
-            "cebe321f6ff7716b6fd4ab49af256a156d38baa48f0a0acf3c34e2359e6cdbce"
-            "e049646c43d9327ad175578ef72270986371c10c9a369ac2f94a8c5fbcddde256d6e919a48b610ef17c2041e4740357"
-            "66b68642c59bbfc2f34db60dbdfb2dc68");
+            "cebe321f6ff7716b6fd4ab49af256a156d38baa48f0a0acf3c34e2359e6cdbcee049646c43d9327ad175578ef722709863"
+            "71c10c9a369ac2f94a8c5fbcdddc256d6e919a48b610ef17c2041e474035766b68642c59bbfc2f34db60dbdfb2");
   check_kdf("f0f04914b513f2763a1b1fa130f10e2998f6f6e43e4309d1e622a0e332b9f1b6", "3b04803de51ee7c96423ab5b78d2", 0,
             "5ba1064e30ec51613cad926c5a28ef731ec7fb397f70a960653caf06554cd8c4"); /* RFC 6188, 7.1's master key: 7.2 */
 }
@@ -124,31 +123,53 @@ typedef struct fixed_packet {
   const char *key, *salt, *plain, *cipher;
 } fixed_packet;
 
+#define KEY_128 "000102030405060708090a0b0c0d0e0f"
+#define KEY_256 KEY_128 "101112131415161718191a1b1c1d1e1f"
+#define GCM_SALT "517569642070726f2071756f"
+#define RTP_PLAIN "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573"
+#define RTCP_PLAIN                                                                                                     \
+  "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef"
+
+/* The RTCP rows have an index that only a receiver comes to at once. */
 static const fixed_packet PACKETS[] = {
-    {"RFC 7714 16.1.1", UMS_AEAD_AES_128_GCM, UMS_LAB_SESSION_KEYS, 0, "000102030405060708090a0b0c0d0e0f",
-     "517569642070726f2071756f",
-     "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573",
+    {"RFC 7714 16.1.1", UMS_AEAD_AES_128_GCM, UMS_LAB_SESSION_KEYS, 0, KEY_128, GCM_SALT, RTP_PLAIN,
      "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833"
      "899d7f27beb16a9152cf765ee4390cce"},
-    {"RFC 7714 16.2.1", UMS_AEAD_AES_256_GCM, UMS_LAB_SESSION_KEYS, 0,
-     "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", "517569642070726f2071756f",
-     "8040f17b8041f8d35501a0b247616c6c696120657374206f6d6e69732064697669736120696e207061727465732074726573",
+    {"RFC 7714 16.2.1", UMS_AEAD_AES_256_GCM, UMS_LAB_SESSION_KEYS, 0, KEY_256, GCM_SALT, RTP_PLAIN,
      "8040f17b8041f8d35501a0b232b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a0276ffae0f1ba63799b87b"
      "7aa3db36dfffd6b0f9bb7878d7a76c13"},
+    {"RFC 7714 17.1", UMS_AEAD_AES_128_GCM, UMS_LAB_SESSION_KEYS, 1, KEY_128, GCM_SALT, RTCP_PLAIN,
+     "81c8000d4d61727363e94885dcdab67ca727d7662f6b7e997ff5c0f76c06f32dc676a5f1730d6fda4ce09b4686303ded0bb9"
+     "275bc84aa45896cf4d2fc5abf87245d9eade800005d4"},
+    {"RFC 7714 17.2", UMS_AEAD_AES_256_GCM, UMS_LAB_SESSION_KEYS, 1, KEY_256, GCM_SALT, RTCP_PLAIN,
+     "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be8415f658c61de0476f1b"
+     "6fad1d1eb30c4446839f57ff6f6cb26ac3be800005d4"},
+    {"libsrtp 2.7, 160 octets", UMS_AES_CM_128_HMAC_SHA1_80, 0, 0, KEY_128, "202122232425262728292a2b2c2d",
+     "800012340000000100c0ffee00070e151c232a31383f464d545b626970777e858c939aa1a8afb6bdc4cbd2d9e0e7eef5fc03"
+     "0a11181f262d343b424950575e656c737a81888f969da4abb2b9c0c7ced5dce3eaf1f8ff060d141b222930373e454c535a61"
+     "686f767d848b9299a0a7aeb5bcc3cad1d8dfe6edf4fb020910171e252c333a41484f565d646b727980878e959ca3aab1b8bf"
+     "c6cdd4dbe2e9f0f7fe050c131a21282f363d444b5259",
+     "800012340000000100c0ffeed2c326607793c42d7e608b35fd053b717dcbabe29b0a72650e4b9bfead3094a57d3b8d16bcee"
+     "b83012a88b16e4dfb199af95f5f684d45e4f8d8793a77a2ee1ead60ab5113dd2c56eddb7561a6be3009d630a06fc0e858bf5"
+     "cfadf53ec27b5bfac78d493baba6b2c94980f6708dd7173e58a271d3f3a08a336bed85271b855497fc933bf6d102d21bf7d9"
+     "f9f9dfa90251ea43cbfab8a1d53aedb1bafb3459c7d7166986c0d10f729792ca"},
 };
 
 static void check_packet(const ums_engine *e, const fixed_packet *row) {
   uint8_t key[32], salt[14], buffer[ROOM], *packet = buffer + 1;
   unhex(row->key, key);
   unhex(row->salt, salt);
-  const uint32_t len = (uint32_t)unhex(row->plain, packet);
-  ums_srtp *out = make_context(e, row->suite, UMS_SEND, row->flags, key, salt);
+  uint32_t len = (uint32_t)unhex(row->plain, packet);
+  if (!row->rtcp) {
+    ums_srtp *out = make_context(e, row->suite, UMS_SEND, row->flags, key, salt);
+    len = transform(out, UMS_SEND, packet, len, 0);
+    check(is_hex(packet, len, row->cipher), row->name, e->name);
+    drop_context(out);
+  }
   ums_srtp *in = make_context(e, row->suite, UMS_RECEIVE, row->flags, key, salt);
-  const uint32_t sent = transform(out, UMS_SEND, packet, len, row->rtcp);
-  check(is_hex(packet, sent, row->cipher), row->name, e->name);
-  check(transform(in, UMS_RECEIVE, packet, sent, row->rtcp) == len && is_hex(packet, len, row->plain), row->name,
-        e->name);
-  drop_context(out);
+  len = (uint32_t)unhex(row->cipher, packet);
+  len = transform(in, UMS_RECEIVE, packet, len, row->rtcp);
+  check(is_hex(packet, len, row->plain), row->name, e->name);
   drop_context(in);
 }
 
