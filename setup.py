@@ -1,7 +1,9 @@
 """What pyproject.toml cannot say: one C extension whose source files have their own ISA flags."""
 
 import os
+import platform
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import setup
@@ -37,6 +39,8 @@ class BuildExt(build_ext):
     """Adds each source file's own flags (build_native.ISA_FLAGS) to the flags of the extension."""
 
     def build_extension(self, ext: object) -> None:
+        if platform.machine() != build_native.MACHINE:
+            ext.include_dirs.append(self.headers_for_another_machine())  # type: ignore[attr-defined]
         plain = self.compiler._compile
 
         def with_isa_flags(obj, src, suffix, cc_args, extra, pp_opts):  # type: ignore[no-untyped-def]
@@ -48,6 +52,18 @@ class BuildExt(build_ext):
             super().build_extension(ext)
         finally:
             self.compiler._compile = plain
+
+    def headers_for_another_machine(self) -> str:
+        """Debian's pyconfig.h includes TARGET/pythonX.Y/pyconfig.h. The limited API hides what differs between machines
+        of one word size, so this machine's file serves the target too."""
+        headers = Path(sysconfig.get_path("include"))
+        ours = headers.parent / str(sysconfig.get_config_var("MULTIARCH")) / headers.name / "pyconfig.h"
+        folder = Path(self.build_temp) / "headers"
+        if ours.exists():
+            theirs = folder / f"{build_native.MACHINE}-linux-gnu" / headers.name / "pyconfig.h"
+            theirs.parent.mkdir(parents=True, exist_ok=True)
+            theirs.write_text(f'#include "{ours}"\n')
+        return str(folder)
 
 
 class BuildPy(build_py):

@@ -1,4 +1,4 @@
-"""What holds for every test: with CI=true a skipped test is a failure, except where the machine itself cannot do it."""
+"""What holds for every test. With CI=true a skipped test is a failure, except where the machine itself cannot do it."""
 
 from __future__ import annotations
 
@@ -38,5 +38,7 @@ class SkippedTests:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The programs that tests start shall write as they do for users: buffered where nobody looks.
+    os.environ.pop("PYTHONUNBUFFERED", None)
     if os.environ.get("CI") == "true":
         config.pluginmanager.register(SkippedTests())

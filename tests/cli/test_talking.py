@@ -167,6 +167,14 @@ def test_output_that_nobody_reads_is_no_traceback(agent: str) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
+def test_output_that_cannot_be_written_is_a_failure(agent: str) -> None:
+    command = f"{' '.join(PROGRAM)} call org.ueagent.Agent.Describe --socket {agent} > /dev/full"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == exits.FAILED
+    assert done.stderr == "ueagent: cannot write the output: No space left on device\n"
+
+
 # ------------------------------------------------------------------------------------------------------- rendering --
 
 

@@ -5,8 +5,10 @@ A command's module has `configure(parser)` and `run(args) -> int` (a status of `
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
@@ -52,7 +54,10 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    return _end_output(_dispatch(list(sys.argv[1:] if argv is None else argv)))
+
+
+def _dispatch(arguments: list[str]) -> int:
     if arguments[:1] in (["--help"], ["-h"], ["help"]):
         sys.stdout.write(usage())
         return exits.OK
@@ -88,6 +93,23 @@ def _run(command: Command, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone. stdout must not be flushed again at exit.
-        sys.stdout = None
-        return exits.OK
+        return exits.OK  # whoever read our output has gone
+
+
+def _end_output(status: int) -> int:
+    """Write out what is still buffered. Output that nobody reads any more goes nowhere without a word; output that
+    cannot be written makes a failure of success. Left to the interpreter, both end in a message and status 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != stream.fileno():  # equal where the descriptor had been closed
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+            if stream is sys.stdout and status == exits.OK and not isinstance(error, BrokenPipeError):
+                status = exits.FAILED
+                with suppress(OSError):
+                    sys.stderr.write(f"ueagent: cannot write the output: {error.strerror}\n")
+    return status
