@@ -187,6 +187,14 @@ typedef struct ums_srtp ums_srtp; /* opaque; one direction, one set of master ke
 #define UMS_LAB_UNENCRYPTED_SRTCP 0x01 /* E = 0 is sent and accepted; never set outside the lab */
 #define UMS_LAB_SESSION_KEYS 0x02      /* RFC vectors: key and salt are session keys already; the MAC key is all zero */
 
+/*
+ * One user at a time: normally each context guards itself. Contexts that are always used together (a relay's, a
+ * batch's) may share a guard: a burst then takes it once instead of once a context. It must outlive them.
+ */
+typedef struct ums_guard ums_guard;
+size_t ums_guard_sizeof(void);
+ums_status ums_guard_init(ums_guard *guard, size_t len);
+
 typedef struct ums_master_key {
   const uint8_t *key, *salt; /* lengths are the suite's */
   const uint8_t *mki;
@@ -203,6 +211,7 @@ typedef struct ums_srtp_config {
   uint64_t soft_limit;    /* packets (all SSRCs of a key together) after which `soft` is reported; 0 = never */
   uint32_t restart_after; /* sending: this many indices in a row outside the window mean a restart; 0 = 32 */
   uint32_t flags;
+  ums_guard *guard; /* NULL: its own */
   const ums_master_key *keys;
 } ums_srtp_config;
 

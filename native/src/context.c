@@ -121,6 +121,7 @@ ums_status ums_srtp_init(ums_srtp *c, size_t len, const ums_srtp_config *cfg, co
   uint8_t *at = (uint8_t *)c + round64(sizeof *c);
   memset(c, 0, size);
   c->size = size;
+  c->guard = cfg->guard != NULL ? cfg->guard : &c->own;
   c->suite = suite;
   c->flags = cfg->flags;
   c->restart_after = cfg->restart_after ? cfg->restart_after : 32;
@@ -260,4 +261,13 @@ size_t ums_srtp_streams(const ums_srtp *c, ums_stream_stats out[], size_t max) {
     };
   }
   return n;
+}
+
+size_t ums_guard_sizeof(void) { return sizeof(ums_guard); }
+
+ums_status ums_guard_init(ums_guard *guard, size_t len) {
+  if (guard == NULL || len < sizeof *guard)
+    return UMS_NO_ROOM;
+  atomic_store_explicit(&guard->user, 0, memory_order_relaxed);
+  return UMS_OK;
 }

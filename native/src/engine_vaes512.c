@@ -37,28 +37,22 @@ ALWAYS_INLINE __mmask64 first_octets(size_t n) { return n >= 64 ? ~(__mmask64)0 
 
 /* --------------------------------------------------------------------------------------------------------- AES -- */
 
-typedef struct schedule { /* of one key, four times in each register */
-  __m512i k[UMS_AES_MAX_ROUNDS + 1];
-} schedule;
-
-ALWAYS_INLINE schedule schedule_load(const vaes_key *key, const int rounds) {
-  schedule s;
-#pragma GCC unroll 15
-  for (int r = 0; r <= rounds; r++)
-    s.k[r] = _mm512_broadcast_i32x4(key->round_key[r]);
-  return s;
-}
+/* A round key four times. Loaded where it is used: eleven registers full of them would crowd out everything else. */
+ALWAYS_INLINE __m512i round_key(const vaes_key *k, int r) { return _mm512_broadcast_i32x4(k->round_key[r]); }
 
 /* n vectors of counter blocks, already xored with the first round key. */
-ALWAYS_INLINE void encrypt(const schedule *s, const int rounds, __m512i b[], const int n) {
+ALWAYS_INLINE void encrypt(const vaes_key *k, const int rounds, __m512i b[], const int n) {
 #pragma GCC unroll 13
-  for (int r = 1; r < rounds; r++)
+  for (int r = 1; r < rounds; r++) {
+    const __m512i key = round_key(k, r);
 #pragma GCC unroll 4
     for (int i = 0; i < n; i++)
-      b[i] = _mm512_aesenc_epi128(b[i], s->k[r]);
+      b[i] = _mm512_aesenc_epi128(b[i], key);
+  }
+  const __m512i key = round_key(k, rounds);
 #pragma GCC unroll 4
   for (int i = 0; i < n; i++)
-    b[i] = _mm512_aesenclast_epi128(b[i], s->k[rounds]);
+    b[i] = _mm512_aesenclast_epi128(b[i], key);
 }
 
 /* Block numbers first .. first + 3 where the IV's last octet is. */
@@ -68,7 +62,7 @@ ALWAYS_INLINE __m512i numbers(uint32_t first) {
 }
 
 /* XORs keystream from block number `first` on; `iv` holds the IV xored with the first round key. */
-ALWAYS_INLINE void ctr(const schedule *s, const int rounds, __m512i iv, uint32_t first, uint8_t *data, size_t len) {
+ALWAYS_INLINE void ctr(const vaes_key *k, const int rounds, __m512i iv, uint32_t first, uint8_t *data, size_t len) {
   const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
   __m512i count = numbers(first), b[4];
   for (; len >= 256; data += 256, len -= 256) {
@@ -77,7 +71,7 @@ ALWAYS_INLINE void ctr(const schedule *s, const int rounds, __m512i iv, uint32_t
       b[i] = _mm512_xor_si512(iv, count);
       count = _mm512_add_epi32(count, four);
     }
-    encrypt(s, rounds, b, 4);
+    encrypt(k, rounds, b, 4);
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
       _mm512_storeu_si512(data + 64 * i, _mm512_xor_si512(_mm512_loadu_si512(data + 64 * i), b[i]));
@@ -90,13 +84,13 @@ ALWAYS_INLINE void ctr(const schedule *s, const int rounds, __m512i iv, uint32_t
     count = _mm512_add_epi32(count, four);
   }
   if (len > 192)
-    encrypt(s, rounds, b, 4);
+    encrypt(k, rounds, b, 4);
   else if (len > 128)
-    encrypt(s, rounds, b, 3);
+    encrypt(k, rounds, b, 3);
   else if (len > 64)
-    encrypt(s, rounds, b, 2);
+    encrypt(k, rounds, b, 2);
   else
-    encrypt(s, rounds, b, 1);
+    encrypt(k, rounds, b, 1);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
     if (len <= 64 * (size_t)i)
@@ -107,11 +101,10 @@ ALWAYS_INLINE void ctr(const schedule *s, const int rounds, __m512i iv, uint32_t
 }
 
 ALWAYS_INLINE void ctr_job_rounds(const vaes_key *k, const int rounds, const ums_job *job, uint32_t first) {
-  const schedule s = schedule_load(k, rounds);
   __m512i iv = _mm512_broadcast_i32x4(load(job->iv));
   if (first != 0) /* GCM: twelve octets of IV */
     iv = _mm512_maskz_mov_epi32(0x7777, iv);
-  ctr(&s, rounds, _mm512_xor_si512(iv, s.k[0]), first, job->data + job->cipher_off, job->cipher_len);
+  ctr(k, rounds, _mm512_xor_si512(iv, round_key(k, 0)), first, job->data + job->cipher_off, job->cipher_len);
 }
 
 static inline int from_block_0(const ums_job *job) {
@@ -173,99 +166,54 @@ ALWAYS_INLINE __m128i reduce(const product *p) {
 
 /*
  * One GHASH. Blocks come up to four at a time; a group of at most N_POWERS blocks shares a reduction and must be filled
- * exactly, because each block's power counts the blocks that follow it in its group. AAD that is longer than one vector
- * has groups of its own; after it come full vectors, so that groups of 28 or 32 end between vectors.
+ * exactly, because each block's power counts the blocks that follow it in its group. All vectors but the last are full,
+ * so groups of N_POWERS end between vectors; AAD that needs vectors of its own has groups of its own, too.
  */
 typedef struct ghash {
   const uint8_t (*h_power)[16];
   product sum;
-  size_t group, aad, left; /* blocks still to come: before the next reduction, of AAD, of all */
+  size_t group, aad, left; /* blocks still to come: before the next reduction, of such AAD, of all */
 } ghash;
+
+ALWAYS_INLINE size_t group_of(size_t aad, size_t left) {
+  const size_t blocks = aad > 0 && left > N_POWERS ? aad : left;
+  return blocks < N_POWERS ? blocks : N_POWERS;
+}
 
 ALWAYS_INLINE ghash ghash_begin(const vaes_key *k, size_t aad, size_t total) {
   const __m512i zero = _mm512_setzero_si512();
-  ghash g = {k->h_power, {zero, zero, zero}, total, aad, total};
-  if (total > N_POWERS)
-    g.group = aad <= 4 ? aad + N_POWERS - 4 : aad < N_POWERS ? aad : N_POWERS;
-  return g;
+  return (ghash){k->h_power, {zero, zero, zero}, group_of(aad, total), aad, total};
 }
 
 /* `n` blocks (1..4) in the low quarters of v, the rest zero. */
 ALWAYS_INLINE void ghash_add(ghash *g, __m512i v, size_t n) {
   v = reverse_octets(v);
   if (g->group == 0) { /* reduce, and let the sum go in with the first block of the next group */
-    const size_t next = g->aad > 0 ? g->aad : g->left;
     const __m512i zero = _mm512_setzero_si512();
     v = _mm512_xor_si512(v, _mm512_zextsi128_si512(reduce(&g->sum)));
     g->sum = (product){zero, zero, zero};
-    g->group = next < N_POWERS ? next : N_POWERS;
+    g->group = group_of(g->aad, g->left);
   }
   add_product(&g->sum, v, _mm512_loadu_si512(g->h_power[N_POWERS - g->group]));
   g->group -= n;
   g->left -= n;
 }
 
-/* AAD and the job's tail; g->aad counts down to 0. */
-ALWAYS_INLINE void ghash_aad(ghash *g, const ums_job *job) {
-  const uint8_t *p = job->data;
+/* All blocks of AAD and tail but the last, which is returned: it shares a vector with the text. */
+static __attribute__((noinline)) __m128i ghash_long_aad(ghash *g, const ums_job *job) {
   uint8_t rest[32];
-  size_t len = job->auth_len & ~(size_t)15;
-  if (job->auth_len == 12 && job->tail_len == 0) { /* an RTP header without CSRC */
-    ghash_add(g, _mm512_maskz_loadu_epi8(0xfff, p), 1);
-    g->aad = 0;
-    return;
+  const size_t whole = job->auth_len / 16, rest_blocks = ums_gcm_aad_rest(job, rest) / 16;
+  for (size_t i = 0; i < whole + rest_blocks; i++) {
+    const __m128i block = load(i < whole ? job->data + 16 * i : rest + 16 * (i - whole));
+    if (g->aad == 0)
+      return block;
+    g->aad--;
+    ghash_add(g, _mm512_zextsi128_si512(block), 1);
   }
-  for (; len >= 64; p += 64, len -= 64, g->aad -= 4)
-    ghash_add(g, _mm512_loadu_si512(p), 4);
-  for (; len > 0; p += 16, len -= 16, g->aad--)
-    ghash_add(g, _mm512_zextsi128_si512(load(p)), 1);
-  const size_t rest_len = ums_gcm_aad_rest(job, rest);
-  for (size_t i = 0; i < rest_len; i += 16, g->aad--)
-    ghash_add(g, _mm512_zextsi128_si512(load(rest + i)), 1);
-}
-
-/* Text of `len` octets left, of which v holds the first 64; the length block goes into the last vector if it fits. */
-ALWAYS_INLINE void ghash_text(ghash *g, __m512i v, size_t len, __m128i lengths) {
-  if (len >= 64) {
-    ghash_add(g, v, 4);
-    if (len > 64)
-      return;
-    ghash_add(g, _mm512_zextsi128_si512(lengths), 1);
-    return;
-  }
-  const size_t n = (len + 15) / 16;
-  if (n < 4) {
-    v = _mm512_mask_broadcast_i32x4(v, (__mmask16)(0xf << (4 * n)), lengths);
-    ghash_add(g, v, n + 1);
-  } else {
-    ghash_add(g, v, 4);
-    ghash_add(g, _mm512_zextsi128_si512(lengths), 1);
-  }
+  return _mm_setzero_si128(); /* no AAD at all: a block that does not count */
 }
 
 /* --------------------------------------------------------------------------------------------------------- GCM -- */
-
-/* Keystream from block number 1 on, the tag mask first: data vector i is what follows it by one quarter. */
-typedef struct gcm_stream {
-  __m512i iv, count;
-} gcm_stream;
-
-ALWAYS_INLINE void stream_take(gcm_stream *g, const schedule *s, const int rounds, __m512i b[4], size_t n) {
-  const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    b[i] = _mm512_xor_si512(g->iv, g->count);
-    g->count = _mm512_add_epi32(g->count, four);
-  }
-  if (n >= 4)
-    encrypt(s, rounds, b, 4);
-  else if (n == 3)
-    encrypt(s, rounds, b, 3);
-  else if (n == 2)
-    encrypt(s, rounds, b, 2);
-  else
-    encrypt(s, rounds, b, 1);
-}
 
 ALWAYS_INLINE __m128i lengths_block(const ums_job *job) {
   return _mm_set_epi64x((long long)__builtin_bswap64(8 * (uint64_t)job->cipher_len),
@@ -277,75 +225,135 @@ ALWAYS_INLINE __m128i tag_of(const ghash *g, __m128i mask) {
   return _mm_xor_si128(_mm_shuffle_epi8(reduce(&g->sum), octets), mask);
 }
 
+/*
+ * The packet as GCM sees it, in vectors of four blocks: the last block of AAD, then the text, then the lengths. The
+ * keystream has the same shape: block 1 (the tag mask) stands where the AAD does, so neither has to be shifted.
+ *
+ *      vector 0                       vector 1 ...
+ *      AAD  text text text            text text lengths
+ *      mask  2    3    4               5    6
+ */
+typedef struct frame {
+  uint8_t *at; /* where vector 0 would begin: 16 octets before the text */
+  size_t end;  /* octets from there to the end of the text */
+  __m128i aad, lengths;
+} frame;
+
+ALWAYS_INLINE __mmask64 frame_mask(const frame *f, size_t i) { /* octets of text in vector i */
+  const __mmask64 m = f->end - 64 * i >= 64 ? ~(__mmask64)0 : first_octets(f->end - 64 * i);
+  return i == 0 ? m & ~(__mmask64)0xffff : m;
+}
+
+/* Ciphertext of vector i into GHASH, with what surrounds it. */
+ALWAYS_INLINE void frame_hash(const frame *f, ghash *g, size_t i, __m512i text) {
+  const size_t left = f->end - 64 * i, n = left >= 64 ? 4 : (left + 15) / 16;
+  if (i == 0)
+    text = _mm512_inserti32x4(text, f->aad, 0);
+  if (left < 64 && n < 4) {
+    ghash_add(g, _mm512_mask_broadcast_i32x4(text, (__mmask16)(0xf << (4 * n)), f->lengths), n + 1);
+    return;
+  }
+  ghash_add(g, text, 4);
+  if (left <= 64)
+    ghash_add(g, _mm512_zextsi128_si512(f->lengths), 1);
+}
+
+/* XORs keystream to vector i and returns the result, zeros where there is no text. */
+ALWAYS_INLINE __m512i frame_xor(const frame *f, size_t i, __m512i stream) {
+  uint8_t *p = f->at + 64 * i;
+  if (i > 0 && f->end - 64 * i >= 64) {
+    const __m512i c = _mm512_xor_si512(_mm512_loadu_si512(p), stream);
+    _mm512_storeu_si512(p, c);
+    return c;
+  }
+  const __mmask64 m = frame_mask(f, i);
+  const __m512i c = _mm512_maskz_mov_epi8(m, _mm512_xor_si512(_mm512_maskz_loadu_epi8(m, p), stream));
+  _mm512_mask_storeu_epi8(p, m, c);
+  return c;
+}
+
+ALWAYS_INLINE __m512i frame_load(const frame *f, size_t i) {
+  const uint8_t *p = f->at + 64 * i;
+  return i > 0 && f->end - 64 * i >= 64 ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi8(frame_mask(f, i), p);
+}
+
+/* The next n vectors of keystream (at most four). */
+ALWAYS_INLINE void stream_take(const vaes_key *k, const int rounds, __m512i iv, __m512i *count, __m512i b[4],
+                               size_t n) {
+  const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    b[i] = _mm512_xor_si512(iv, *count);
+    *count = _mm512_add_epi32(*count, four);
+  }
+  if (n >= 4)
+    encrypt(k, rounds, b, 4);
+  else if (n == 3)
+    encrypt(k, rounds, b, 3);
+  else if (n == 2)
+    encrypt(k, rounds, b, 2);
+  else
+    encrypt(k, rounds, b, 1);
+}
+
 /* SP 800-38D, 7.1 and 7.2. Nothing is decrypted before the tag has verified. */
 ALWAYS_INLINE ums_status gcm_rounds(const vaes_key *k, const int rounds, ums_job *job) {
   const int sending = (job->flags & UMS_JOB_ENCRYPT) != 0;
-  const schedule s = schedule_load(k, rounds);
-  const __m128i lengths = lengths_block(job);
+  const __m512i iv =
+      _mm512_xor_si512(_mm512_maskz_mov_epi32(0x7777, _mm512_broadcast_i32x4(load(job->iv))), round_key(k, 0));
   const size_t aad = (job->auth_len + job->tail_len + 15) / 16, text = (job->cipher_len + 15) / 16;
-  uint8_t *p = job->data + job->cipher_off;
-  size_t len = job->cipher_len, streams = (text + 4) / 4;
-  __m512i b[4];
-  gcm_stream stream = {_mm512_xor_si512(_mm512_maskz_mov_epi32(0x7777, _mm512_broadcast_i32x4(load(job->iv))), s.k[0]),
-                       numbers(1)};
+  const size_t vectors = text / 4 + 1;
+  frame f = {job->data + job->cipher_off - 16, 16 + job->cipher_len, _mm_setzero_si128(), lengths_block(job)};
+  ghash g = ghash_begin(k, aad > 0 ? aad - 1 : 0, (aad > 0 ? aad : 1) + text + 1);
+  __m512i count = numbers(1), b[4];
 
-  stream_take(&stream, &s, rounds, b, streams);
+  if (job->auth_len == 12 && job->tail_len == 0) { /* an RTP header without CSRC */
+    f.aad = _mm_maskz_loadu_epi8(0xfff, job->data);
+  } else {
+    ghash slow = g; /* a copy, so that the sums of the fast case may stay in registers */
+    f.aad = ghash_long_aad(&slow, job);
+    g = slow;
+  }
+  stream_take(k, rounds, iv, &count, b, vectors);
   const __m128i mask = _mm512_castsi512_si128(b[0]);
-  ghash g = ghash_begin(k, aad, aad + text + 1);
-  ghash_aad(&g, job);
   if (!sending) {
-    const uint8_t *q = p;
-    size_t left = len;
-    for (; left >= 64; q += 64, left -= 64)
-      ghash_text(&g, _mm512_loadu_si512(q), left, lengths);
-    if (left > 0 || len == 0)
-      ghash_text(&g, _mm512_maskz_loadu_epi8(first_octets(left), q), left, lengths);
+    for (size_t i = 0; i < vectors; i++)
+      frame_hash(&f, &g, i, frame_load(&f, i));
     const __m128i d = _mm_xor_si128(tag_of(&g, mask), load(job->data + job->tag_off));
     if (!_mm_testz_si128(d, d))
       return UMS_AUTH_FAIL;
   }
-  for (;;) { /* the last of four data vectors needs the first quarter of the next four of the stream */
+  for (size_t i = 0;; i += 4) { /* the next keystream is under way while this one is used */
+    const size_t n = vectors - i;
     __m512i next[4] = {b[0], b[1], b[2], b[3]};
-    streams -= streams < 4 ? streams : 4;
-    if (streams > 0)
-      stream_take(&stream, &s, rounds, next, streams);
+    if (n > 4)
+      stream_take(k, rounds, iv, &count, next, n - 4);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-      if (len == 0)
+    for (int j = 0; j < 4; j++) {
+      if ((size_t)j >= n)
         break;
-      const __m512i ks = _mm512_alignr_epi64(i < 3 ? b[i + 1] : next[0], b[i], 2);
-      const __mmask64 m = first_octets(len);
-      __m512i c;
-      if (len >= 64) {
-        c = _mm512_xor_si512(_mm512_loadu_si512(p), ks);
-        _mm512_storeu_si512(p, c);
-      } else {
-        c = _mm512_maskz_mov_epi8(m, _mm512_xor_si512(_mm512_maskz_loadu_epi8(m, p), ks));
-        _mm512_mask_storeu_epi8(p, m, c);
-      }
+      const __m512i c = frame_xor(&f, i + (size_t)j, b[j]);
       if (sending)
-        ghash_text(&g, c, len, lengths);
-      p += 64;
-      len -= len < 64 ? len : 64;
+        frame_hash(&f, &g, i + (size_t)j, c);
     }
-    if (streams == 0)
+    if (n <= 4)
       break;
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-      b[i] = next[i];
+    for (int j = 0; j < 4; j++)
+      b[j] = next[j];
   }
-  if (sending) {
-    if (job->cipher_len == 0)
-      ghash_text(&g, _mm512_setzero_si512(), 0, lengths);
+  if (sending)
     _mm_storeu_si128((__m128i *)(void *)(job->data + job->tag_off), tag_of(&g, mask));
-  }
   return UMS_OK;
 }
+
+static __attribute__((noinline)) ums_status gcm_128(const vaes_key *k, ums_job *job) { return gcm_rounds(k, 10, job); }
+static __attribute__((noinline)) ums_status gcm_256(const vaes_key *k, ums_job *job) { return gcm_rounds(k, 14, job); }
 
 static ums_status gcm(const vaes_key *k, ums_job *job) {
   if (job->tag_len != UMS_GCM_TAG || !ums_job_lengths_ok(job, UMS_GCM_TAG) || job->cipher_len > UMS_MAX_PACKET)
     return UMS_ENGINE;
-  return k->rounds == 10 ? gcm_rounds(k, 10, job) : gcm_rounds(k, 14, job);
+  return k->rounds == 10 ? gcm_128(k, job) : gcm_256(k, job);
 }
 
 /* --------------------------------------------------------------------------------------------- AES-CM with HMAC -- */
@@ -440,9 +448,8 @@ ALWAYS_INLINE int tag_equal(const ums_job *job, __m256i mac) {
 ALWAYS_INLINE __m256i protect_one_rounds(const vaes_key *k, const int rounds, const ums_job *job) {
   const mac_end end = mac_end_of(job);
   const uint32_t blocks = mac_blocks(job);
-  const schedule s = schedule_load(k, rounds);
   const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
-  const __m512i iv = _mm512_xor_si512(_mm512_broadcast_i32x4(load(job->iv)), s.k[0]);
+  const __m512i iv = _mm512_xor_si512(_mm512_broadcast_i32x4(load(job->iv)), round_key(k, 0));
   __m512i count = numbers(0), ahead = _mm512_setzero_si512();
   uint8_t *p = job->data + 12;
   size_t len = job->cipher_len;
@@ -455,7 +462,7 @@ ALWAYS_INLINE __m256i protect_one_rounds(const vaes_key *k, const int rounds, co
     const __mmask64 m_ = first_octets(len);                                                                            \
     ahead = _mm512_xor_si512(iv, count);                                                                               \
     count = _mm512_add_epi32(count, four);                                                                             \
-    encrypt(&s, rounds, &ahead, 1);                                                                                    \
+    encrypt(k, rounds, &ahead, 1);                                                                                     \
     if (len >= 64) {                                                                                                   \
       ahead = _mm512_xor_si512(_mm512_loadu_si512(p), ahead);                                                          \
       _mm512_storeu_si512(p, ahead);                                                                                   \
@@ -518,10 +525,11 @@ static ums_status hmac_one(const vaes_key *k, ums_job *job) {
  * first. */
 static void hmac_burst(ums_job *const job[], size_t n) {
   x86_mac_item item[X86_MAC_BURST];
+  for (size_t i = 0; i < n; i++) /* all of them first: what was just stored in parts is slow to load as a whole */
+    if ((job[i]->flags & UMS_JOB_ENCRYPT) != 0)
+      cipher(prepared(job[i]->key), job[i]);
   for (size_t i = 0; i < n; i++) {
     const vaes_key *k = prepared(job[i]->key);
-    if ((job[i]->flags & UMS_JOB_ENCRYPT) != 0)
-      cipher(k, job[i]);
     const uint32_t direct = job[i]->auth_len / 64, blocks = mac_blocks(job[i]);
     const mac_end end = mac_end_of(job[i]);
     const int64_t left = job[i]->auth_len % 64;

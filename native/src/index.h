@@ -63,14 +63,23 @@ static inline ums_status ums_window_check(const ums_window *w, const uint64_t *b
 /* Clears the words between the highest index and a new one that stands in another word. */
 void ums_window_advance(const ums_window *w, uint64_t *bits, ums_ring ring, uint64_t index);
 
+/* Enters an index ahead of all others, of a list that has begun. */
+static inline void ums_window_push(ums_window *w, uint64_t *bits, ums_ring ring, uint64_t index) {
+  if ((ums_window_next(w) - 1) >> 6 != index >> 6)
+    ums_window_advance(w, bits, ring, index);
+  atomic_store_explicit(&w->next, index + 1, memory_order_relaxed);
+  bits[(index >> 6) & ring.mask] |= (uint64_t)1 << (index & 63);
+}
+
 /* Enters an index that ums_window_check let pass. */
 static inline void ums_window_set(ums_window *w, uint64_t *bits, ums_ring ring, uint64_t index) {
   const uint64_t next = ums_window_next(w);
-  if (index >= next) {
-    if (next != 0 && (next - 1) >> 6 != index >> 6)
-      ums_window_advance(w, bits, ring, index);
-    atomic_store_explicit(&w->next, index + 1, memory_order_relaxed);
+  if (next != 0 && index >= next) {
+    ums_window_push(w, bits, ring, index);
+    return;
   }
+  if (next == 0)
+    atomic_store_explicit(&w->next, index + 1, memory_order_relaxed);
   bits[(index >> 6) & ring.mask] |= (uint64_t)1 << (index & 63);
 }
 

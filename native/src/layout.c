@@ -19,9 +19,6 @@ void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_
       .encrypts = !(rtcp && (plain_rtcp || suite->transform == UMS_NULL_CIPHER)),
       .tag_len = rtcp ? suite->rtcp_tag : suite->rtp_tag,
       .mki_len = (uint8_t)mki_len,
-      .ssrc_shift = suite->transform == UMS_AES_GCM ? 16 : 0,
-      .hi_shift = suite->transform == UMS_AES_GCM ? 32 : 48, /* an index has 48 bits: 48 leaves nothing */
-      .lo_shift = suite->transform == UMS_AES_GCM ? 32 : 16,
   };
   l->mac_word = !l->aead && rtcp ? 4 : 0;
   l->tail_len = l->aead == (rtcp != 0) ? 4 : 0; /* the ROC of HMAC SRTP, the word of AEAD SRTCP */

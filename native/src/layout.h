@@ -30,7 +30,6 @@ typedef struct ums_layout { /* one kind of packet of one context; offsets count 
   uint8_t tag_len, mki_len;
   uint8_t mac_word; /* octets of the word that the MAC takes from the packet itself */
   uint8_t tail_len;
-  uint8_t ssrc_shift, hi_shift, lo_shift; /* where SSRC and index stand in the IV */
   uint64_t
       job; /* tag_len, tail_len, flags and first status of its jobs, as they lie in memory; then room for the tail */
 } ums_layout;
@@ -62,11 +61,14 @@ typedef uint64_t ums_iv __attribute__((vector_size(16)));
 
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define UMS_TAIL_SHIFT 32
+#define UMS_PAIR(first, second)                                                                                        \
+  ((uint64_t)(first) | (uint64_t)(second) << 32) /* two neighbours, as they lie in memory */
 #else
 #define UMS_TAIL_SHIFT 0
+#define UMS_PAIR(first, second) ((uint64_t)(first) << 32 | (uint64_t)(second))
 #endif
 _Static_assert(offsetof(ums_job, tail) == offsetof(ums_job, tag_len) + 4, "ums_layout_job writes both at once");
-_Static_assert(offsetof(ums_job, tag_off) == offsetof(ums_job, cipher_off) + 12, "ums_layout_job writes all at once");
+_Static_assert(offsetof(ums_job, tag_off) == offsetof(ums_job, cipher_off) + 12, "ums_layout_job writes them in pairs");
 
 /*
  * Ranges, IV and tail of one packet. `end`: length of the plain packet; `index`: 48 bits, or the 31-bit SRTCP index;
@@ -77,13 +79,21 @@ _Static_assert(offsetof(ums_job, tag_off) == offsetof(ums_job, cipher_off) + 12,
  */
 static inline void ums_layout_job(const ums_layout *l, ums_job *job, uint32_t header, uint32_t end, ums_salt salt,
                                   uint32_t ssrc, uint64_t index, uint32_t word) {
-  const uint32_t range[4] = {header, end - header, l->aead ? header : end + l->mac_word, end + l->tag_at};
-  const uint32_t tail = UMS_BE32(l->rtcp ? word : (uint32_t)(index >> 16));
-  const uint64_t small = l->job | (uint64_t)tail << UMS_TAIL_SHIFT;
-  memcpy(&job->cipher_off, range, sizeof range); /* few and wide stores: they are what building a job costs */
+  /* Few and wide stores: they are what building a job costs. */
+  const uint32_t auth_len = l->aead ? header : end + l->mac_word;
+  const uint64_t cipher = UMS_PAIR(header, end - header), mac = UMS_PAIR(auth_len, end + l->tag_at);
+  const uint64_t small = l->job | (uint64_t)UMS_BE32(l->rtcp ? word : (uint32_t)(index >> 16)) << UMS_TAIL_SHIFT;
+  memcpy(&job->cipher_off, &cipher, sizeof cipher);
+  memcpy(&job->auth_len, &mac, sizeof mac);
   memcpy(&job->tag_len, &small, sizeof small);
-  const ums_iv iv = {UMS_BE64(salt.hi ^ ((uint64_t)ssrc << l->ssrc_shift) ^ (index >> l->hi_shift)),
-                     UMS_BE64(salt.lo ^ (index << l->lo_shift))};
+  if (l->aead) {
+    salt.hi ^= ((uint64_t)ssrc << 16) ^ (index >> 32);
+    salt.lo ^= index << 32;
+  } else {
+    salt.hi ^= ssrc;
+    salt.lo ^= index << 16;
+  }
+  const ums_iv iv = {UMS_BE64(salt.hi), UMS_BE64(salt.lo)};
   memcpy(job->iv, &iv, sizeof iv); /* in one store: the engine loads it as one */
 }
 

@@ -76,36 +76,41 @@ typedef struct simple_rtp {
 
 #define FAST_AHEAD 0x4000 /* so far ahead, estimates from the last and from any pending packet agree */
 
-ALWAYS_INLINE int simple_rtp_read(ums_srtp *c, const ums_master *m, const uint8_t *data, uint32_t end, simple_rtp *r) {
-  if (end - 12 > UMS_MAX_PACKET - UMS_MAX_TRAILER - 12 || (data[0] & 0xd0) != 0x80)
+ALWAYS_INLINE int simple_rtp_read(ums_srtp *c, const ums_packet *p, uint32_t end, simple_rtp *r) {
+  const uint8_t *data = p->data;
+  if (UNLIKELY(p->rtcp || c->layout[UMS_RTP].mki_len || end - 12 > UMS_MAX_PACKET - UMS_MAX_TRAILER - 12))
     return 0;
-  r->header = 12 + 4 * (uint32_t)(data[0] & 0x0f);
-  r->ssrc = ums_load32(data + 8);
+  const uint32_t first = ums_load32(data), ssrc = ums_load32(data + 8);
+  r->header = 12 + 4 * ((first >> 24) & 0x0f);
+  if (UNLIKELY((first & 0xd0000000) != 0x80000000 || r->header > end))
+    return 0;
   ums_stream *s = c->recent;
-  if (s == NULL || s->ssrc != r->ssrc) {
-    s = ums_streams_find(&c->streams, r->ssrc);
+  if (UNLIKELY(s == NULL || s->ssrc != ssrc)) {
+    s = ums_streams_find(&c->streams, ssrc);
     if (s == NULL)
       return 0;
     c->recent = s;
   }
   const uint64_t next = ums_window_next(&s->window[UMS_RTP]);
-  const uint16_t ahead = (uint16_t)(ums_load16(data + 2) - (uint16_t)next);
+  const uint16_t ahead = (uint16_t)(first - (uint32_t)next);
   r->stream = s;
+  r->ssrc = ssrc;
   r->index = next + ahead;
-  return r->header <= end && next != 0 && ahead < FAST_AHEAD && r->index < UMS_INDEX_LIMIT &&
-         ums_counter_get(&m->used[UMS_RTP]) + 1 < m->look[UMS_RTP];
+  return LIKELY(next != 0 && ahead < FAST_AHEAD && r->index < UMS_INDEX_LIMIT);
 }
 
 ALWAYS_INLINE int fast_protect(ums_item *item, ums_srtp *c, ums_packet *p) {
   ums_master *m = c->masters;
   const ums_layout *l = &c->layout[UMS_RTP];
   const uint32_t end = p->len, len_after = end + l->trailer;
+  const uint64_t used = ums_counter_get(&m->used[UMS_RTP]) + 1;
   simple_rtp r;
-  if (p->rtcp || l->mki_len || !simple_rtp_read(c, m, p->data, end, &r) || len_after > p->capacity ||
-      (atomic_load_explicit(&r.stream->held, memory_order_relaxed) | r.stream->refused_in_a_row))
+  if (!simple_rtp_read(c, p, end, &r) ||
+      UNLIKELY(len_after > p->capacity || used >= m->look[UMS_RTP] ||
+               (atomic_load_explicit(&r.stream->held, memory_order_relaxed) | r.stream->refused_in_a_row)))
     return 0;
-  ums_counter_add(&m->used[UMS_RTP], 1);
-  ums_window_set(&r.stream->window[UMS_RTP], r.stream->bits, c->streams.ring[UMS_RTP], r.index);
+  atomic_store_explicit(&m->used[UMS_RTP], used, memory_order_relaxed);
+  ums_window_push(&r.stream->window[UMS_RTP], r.stream->bits, c->streams.ring[UMS_RTP], r.index);
   ums_layout_job(l, &item->job, r.header, end, m->salt[UMS_RTP], r.ssrc, r.index, 0);
   fill_item(item, c, p, r.stream);
   item->job.key = &m->key[UMS_RTP];
@@ -118,8 +123,9 @@ ALWAYS_INLINE int fast_unprotect(ums_item *item, ums_srtp *c, ums_packet *p) {
   const ums_layout *l = &c->layout[UMS_RTP];
   const uint32_t end = p->len - l->trailer; /* wraps when there is no room for a trailer: then it is too long */
   simple_rtp r;
-  if (p->rtcp || l->mki_len || p->len > p->capacity || !simple_rtp_read(c, m, p->data, end, &r) ||
-      r.index < r.stream->window[UMS_RTP].pending)
+  if (!simple_rtp_read(c, p, end, &r) ||
+      UNLIKELY(p->len > p->capacity || ums_counter_get(&m->used[UMS_RTP]) + 1 >= m->look[UMS_RTP] ||
+               r.index < r.stream->window[UMS_RTP].pending))
     return 0;
   r.stream->window[UMS_RTP].pending = r.index + 1;
   ums_layout_job(l, &item->job, r.header, end, m->salt[UMS_RTP], r.ssrc, r.index, 0);
@@ -329,48 +335,38 @@ static void refuse(ums_srtp *c, ums_packet *p, ums_status status) {
   ums_counter_add(&c->refused[status], 1);
 }
 
-/* A context this burst does not hold yet: may it? */
+/* Whether this burst may work in a context: because it holds its guard already, or takes it now. */
 static ums_status take(ums_burst *b, ums_srtp *c) {
   ums_status s = ums_srtp_usable(c);
   if (s == UMS_OK && (uint8_t)atomic_load_explicit(&c->pass, memory_order_relaxed) != b->direction)
     s = UMS_BAD_ARGUMENT;
+  if (s != UMS_OK || atomic_load_explicit(&c->guard->user, memory_order_relaxed) == (uintptr_t)b)
+    return s;
+  s = ums_srtp_take(c, (uintptr_t)b);
   if (s == UMS_OK)
-    s = ums_srtp_take(c, (uintptr_t)b);
-  if (s == UMS_OK)
-    b->taken[b->n_taken++] = c;
+    b->taken[b->n_taken++] = c->guard;
   return s;
 }
 
 /* One packet, the long way: UMS_OK, WAIT, or why it was refused. */
 static __attribute__((noinline)) ums_status admit(ums_burst *b, ums_srtp *c, ums_packet *p) {
-  if (c == NULL || atomic_load_explicit(&c->user, memory_order_relaxed) != (uintptr_t)b) {
-    const ums_status s = take(b, c);
-    if (s != UMS_OK) { /* not ours to count in */
-      p->status = (uint8_t)s;
-      return s;
-    }
+  ums_status s = take(b, c);
+  if (s != UMS_OK) { /* not ours to count in */
+    p->status = (uint8_t)s;
+    return s;
   }
-  const ums_status s = b->direction == UMS_SEND ? build_protect(b, c, p) : build_unprotect(b, c, p);
+  s = b->direction == UMS_SEND ? build_protect(b, c, p) : build_unprotect(b, c, p);
   if (s != UMS_OK && s != WAIT)
     refuse(c, p, s);
   return s;
 }
 
-/* Holds the context already, or takes it at once. */
 ALWAYS_INLINE int holds(ums_burst *b, ums_srtp *c, uint64_t pass) {
-  uintptr_t user = 0;
-  if (c == NULL || atomic_load_explicit(&c->pass, memory_order_relaxed) != pass)
+  if (UNLIKELY(c == NULL || atomic_load_explicit(&c->pass, memory_order_relaxed) != pass))
     return 0;
-  if (atomic_compare_exchange_strong_explicit(&c->user, &user, (uintptr_t)b, memory_order_acquire,
-                                              memory_order_relaxed)) {
-    if (UNLIKELY(atomic_load_explicit(&c->pass, memory_order_relaxed) != pass)) { /* wiped just before */
-      ums_srtp_release(c);
-      return 0;
-    }
-    b->taken[b->n_taken++] = c;
+  if (LIKELY(atomic_load_explicit(&c->guard->user, memory_order_relaxed) == (uintptr_t)b))
     return 1;
-  }
-  return user == (uintptr_t)b;
+  return take(b, c) == UMS_OK;
 }
 
 ALWAYS_INLINE size_t begin(ums_burst *b, const int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n) {
@@ -378,7 +374,8 @@ ALWAYS_INLINE size_t begin(ums_burst *b, const int direction, ums_srtp *const ct
   size_t i, jobs = 0;
   b->n_taken = b->unbound = 0;
   b->direction = (uint8_t)direction;
-  for (i = 0; i < n && jobs < UMS_BURST && b->n_taken < UMS_BURST; i++) {
+  n = n < UMS_BURST ? n : UMS_BURST;
+  for (i = 0; i < n; i++) {
     ums_item *item = &b->item[jobs];
     if (LIKELY(holds(b, ctx[i], pass) &&
                (direction == UMS_SEND ? fast_protect(item, ctx[i], &pkt[i]) : fast_unprotect(item, ctx[i], &pkt[i])))) {
@@ -441,7 +438,7 @@ ALWAYS_INLINE size_t finish(ums_burst *b, const int direction) {
     ok++;
   }
   for (size_t i = 0; i < b->n_taken; i++)
-    ums_srtp_release(b->taken[i]);
+    ums_guard_release(b->taken[i]);
   b->n = b->n_taken = 0;
   return ok;
 }

@@ -27,6 +27,10 @@ typedef struct ums_master { /* one master key: what was derived from it and how 
   uint8_t mki[UMS_MAX_MKI];
 } ums_master;
 
+struct ums_guard {
+  atomic_uintptr_t user; /* the burst that is working behind it; 0: nobody */
+};
+
 enum { UMS_SRTP_LIVE = 1, UMS_SRTP_WIPED = 2 };
 
 /* ums_srtp_notes: what has happened in a context so far. Bits are only ever added. */
@@ -42,7 +46,7 @@ static inline uint64_t ums_srtp_pass(uint32_t forks, int direction) {
 }
 
 struct ums_srtp {
-  atomic_uintptr_t user; /* the burst that is working here; 0: nobody */
+  ums_guard *guard;      /* its own, or one shared with other contexts */
   _Atomic uint64_t pass; /* fork generation + 1, state, direction */
   _Atomic(const ums_engine *) engine;
   ums_master *masters;
@@ -54,6 +58,7 @@ struct ums_srtp {
   atomic_uint notes;
   size_t size; /* octets, all parts */
   const ums_suite_info *suite;
+  ums_guard own;
   ums_counter refused[UMS_SYSTEM + 1]; /* by status */
 };
 
@@ -71,7 +76,7 @@ typedef struct ums_burst {
   size_t n, n_taken;
   size_t unbound; /* items without a stream */
   uint8_t direction;
-  ums_srtp *taken[UMS_BURST]; /* contexts to release */
+  ums_guard *taken[UMS_BURST]; /* to release */
   ums_job *job[UMS_BURST];
   ums_item item[UMS_BURST];
 } ums_burst;
@@ -105,15 +110,17 @@ static inline ums_status ums_srtp_usable(const ums_srtp *c) {
 /* One user at a time: UMS_BUSY when it is somebody else. `me`: an address of the caller's own. */
 static inline ums_status ums_srtp_take(ums_srtp *c, uintptr_t me) {
   uintptr_t nobody = 0;
-  if (!atomic_compare_exchange_strong_explicit(&c->user, &nobody, me, memory_order_acquire, memory_order_relaxed))
+  if (!atomic_compare_exchange_strong_explicit(&c->guard->user, &nobody, me, memory_order_acquire,
+                                               memory_order_relaxed))
     return UMS_BUSY;
   if (((atomic_load_explicit(&c->pass, memory_order_relaxed) >> 8) & 0xff) == UMS_SRTP_LIVE)
     return UMS_OK;
-  atomic_store_explicit(&c->user, 0, memory_order_release);
+  atomic_store_explicit(&c->guard->user, 0, memory_order_release);
   return UMS_BAD_ARGUMENT;
 }
 
-static inline void ums_srtp_release(ums_srtp *c) { atomic_store_explicit(&c->user, 0, memory_order_release); }
+static inline void ums_guard_release(ums_guard *g) { atomic_store_explicit(&g->user, 0, memory_order_release); }
+static inline void ums_srtp_release(ums_srtp *c) { ums_guard_release(c->guard); }
 
 static inline void ums_srtp_note(ums_srtp *c, uint32_t bit) {
   atomic_store_explicit(&c->notes, ums_srtp_notes(c) | bit, memory_order_relaxed);
