@@ -32,7 +32,7 @@ def test_second_user_of_a_context_is_told_busy_and_nothing_happens() -> None:
     with sender() as tx, sender() as other:
         tx.protect(rtp(1))
         with tx._memory.use() as ctx:
-            user = ffi.cast("uintptr_t *", ctx)  # the first field: who is inside
+            user = ffi.cast("uintptr_t **", ctx)[0]  # the first field is its guard: who is inside
             user[0] = 1
             results = protect_burst([(tx, rtp(2), False), (other, rtp(2), False), (tx, rtp(3), False)])
             assert [status for status, _ in results] == [Status.BUSY, Status.OK, Status.BUSY]
