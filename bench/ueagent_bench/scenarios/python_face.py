@@ -1,0 +1,180 @@
+"""The Python faces: a packet per call, and 64 per call, against pylibsrtp."""
+
+from __future__ import annotations
+
+import gc
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from ueagent_bench import clock
+from ueagent_bench.model import BATCH, PAYLOADS, STREAMS, Case, Cell, Meter, Setting, WrongOutput
+from ueagent_native._core import ffi, lib
+from ueagent_native.srtp import PacketRefused, SrtpContext, protect_burst, unprotect_burst
+from ueagent_native.values import Direction, MasterKeyConfig, SrtpConfig, Status
+
+_WAYS: Final = ("protect", "unprotect")
+_MAIN: Final = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM")
+_FIRST_SSRC: Final = 0x20000
+_PYLIBSRTP: Final = {  # suite -> name of the profile in pylibsrtp.Policy
+    "AES_CM_128_HMAC_SHA1_80": "SRTP_PROFILE_AES128_CM_SHA1_80",
+    "AES_CM_128_HMAC_SHA1_32": "SRTP_PROFILE_AES128_CM_SHA1_32",
+    "AEAD_AES_128_GCM": "SRTP_PROFILE_AEAD_AES_128_GCM",
+    "AEAD_AES_256_GCM": "SRTP_PROFILE_AEAD_AES_256_GCM",
+}
+
+# Works on a batch of packets, one of each stream, and gives back what became of them.
+Work = Callable[[list[bytes]], Sequence[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Suite:
+    number: int
+    key_len: int
+    salt_len: int
+
+
+def _suite(name: str) -> _Suite:
+    rows = (lib.ums_suite_at(i) for i in range(lib.ums_suite_count()))
+    return next(_Suite(r.suite, r.key_len, r.salt_len) for r in rows if ffi.string(r.name).decode() == name)
+
+
+def _key(suite: _Suite, stream: int) -> bytes:
+    return bytes((stream * 37 + i * 11) % 256 for i in range(suite.key_len + suite.salt_len))
+
+
+def _context(suite: _Suite, stream: int, direction: Direction, engine: str | None) -> SrtpContext:
+    key = _key(suite, stream)
+    master = MasterKeyConfig(key[: suite.key_len], key[suite.key_len :])
+    return SrtpContext(SrtpConfig(suite.number, direction, (master,), max_ssrc=1), engine)
+
+
+def _contexts(case: Case, direction: Direction, engine: str | None, closing: ExitStack) -> list[SrtpContext]:
+    suite = _suite(case.suite)
+    return [closing.enter_context(_context(suite, stream, direction, engine)) for stream in range(STREAMS)]
+
+
+def _one_per_call(contexts: list[SrtpContext], way: str) -> Work:
+    calls = [context.protect if way == "protect" else context.unprotect for context in contexts]
+    return lambda packets: [call(packet) for call, packet in zip(calls, packets, strict=True)]
+
+
+def _all_in_one_call(contexts: list[SrtpContext], way: str) -> Work:
+    burst = protect_burst if way == "protect" else unprotect_burst
+
+    def work(packets: list[bytes]) -> Sequence[bytes]:
+        rows = [(context, packet, False) for context, packet in zip(contexts, packets, strict=True)]
+        results = burst(rows)
+        if any(status != Status.OK for status, _ in results):
+            raise WrongOutput(next(status.name for status, _ in results if status != Status.OK))
+        return [packet for _, packet in results]
+
+    return work
+
+
+def _pylibsrtp(case: Case, way: str) -> Work:
+    import pylibsrtp
+
+    policy = pylibsrtp.Policy
+    kind = policy.SSRC_ANY_OUTBOUND if way == "protect" else policy.SSRC_ANY_INBOUND
+    profile = getattr(policy, _PYLIBSRTP[case.suite])
+    suite = _suite(case.suite)
+    sessions = [
+        pylibsrtp.Session(policy(key=_key(suite, stream), ssrc_type=kind, srtp_profile=profile))
+        for stream in range(STREAMS)
+    ]
+    calls = [session.protect if way == "protect" else session.unprotect for session in sessions]
+    return lambda packets: [call(packet) for call, packet in zip(calls, packets, strict=True)]
+
+
+def _way(case: Case) -> str:
+    return case.operation.removeprefix("python_")
+
+
+def cells(setting: Setting) -> list[Cell]:
+    found = []
+    cases = (Case(f"python_{way}", suite, n) for suite in setting.suites for way in _WAYS for n in PAYLOADS)
+    for case in cases:
+        default = case.suite in _MAIN
+        for engine, suites in setting.engines.items():
+            if case.suite in suites:
+                best = default and setting.chosen[case.suite] == engine
+                found += [Cell(case, engine, burst, default=best) for burst in (1, BATCH)]
+        if "pylibsrtp" in setting.peers.present and case.suite in _PYLIBSRTP:
+            found.append(Cell(case, "pylibsrtp", 1, "pylibsrtp", batched=False, default=default))
+    return found
+
+
+class _PythonMeter:
+    """Feeds fresh packets to the work and looks at one result of each batch."""
+
+    def __init__(self, case: Case, work: Work, partners: list[SrtpContext]) -> None:
+        self._way = _way(case)
+        self._work = work
+        self._partners = partners
+        self._payload = bytes(i % 251 for i in range(case.payload))
+        self._seq = 0
+        self._turn = 0
+
+    def _batch(self) -> tuple[list[bytes], list[bytes]]:
+        """Packets as the work wants them, and as plain RTP."""
+        self._seq = (self._seq + 1) % 0x10000
+        header = [struct.pack("!BBHII", 0x80, 96, self._seq, 0, _FIRST_SSRC + stream) for stream in range(STREAMS)]
+        plain = [head + self._payload for head in header]
+        if self._way == "protect":
+            return plain, plain
+        made = protect_burst([(partner, packet, False) for partner, packet in zip(self._partners, plain, strict=True)])
+        return [packet for _, packet in made], plain
+
+    def _check(self, results: Sequence[bytes], plain: list[bytes], stream: int) -> None:
+        result = results[stream]
+        if self._way == "protect":
+            try:
+                result = self._partners[stream].unprotect(result)
+            except PacketRefused as error:
+                raise WrongOutput(error.status.name) from None
+        if result != plain[stream]:
+            raise WrongOutput("BAD_PACKET")
+
+    def measure(self, seconds: float) -> Sequence[float]:
+        packets, plain = self._batch()
+        results = self._work(packets)
+        for stream in range(STREAMS):
+            self._check(results, plain, stream)
+        samples = []
+        end = time.monotonic() + seconds
+        while not samples or time.monotonic() < end:
+            packets, plain = self._batch()
+            start = clock.ticks()
+            results = self._work(packets)
+            samples.append((clock.ticks() - start) / BATCH)
+            self._turn = (self._turn + 1) % STREAMS
+            self._check(results, plain, self._turn)
+        return samples
+
+
+@contextmanager
+def opened(cells: Sequence[Cell], setting: Setting) -> Iterator[Mapping[Cell, Meter]]:
+    with ExitStack() as closing:
+        meters: dict[Cell, Meter] = {}
+        for cell in cells:
+            way = _way(cell.case)
+            near, far = Direction.SEND, Direction.RECEIVE
+            if way == "unprotect":
+                near, far = far, near
+            if cell.is_peer:
+                work = _pylibsrtp(cell.case, way)
+            else:
+                contexts = _contexts(cell.case, near, cell.subject, closing)
+                work = _one_per_call(contexts, way) if cell.burst == 1 else _all_in_one_call(contexts, way)
+            meters[cell] = _PythonMeter(cell.case, work, _contexts(cell.case, far, None, closing))
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            yield meters
+        finally:
+            if collects:
+                gc.enable()
