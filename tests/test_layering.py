@@ -45,7 +45,7 @@ ONLY_IN = {
     "ueagent_native": ("ueagent.daemon", "ueagent_hw", "ueagent_native", "ueagent_bench"),
     "ueagent_hw": ("ueagent.daemon", "ueagent_hw", "ueagent_bench"),
     "ueagent_firmware": ("ueagent_hw", "ueagent_firmware"),
-    "ueagent_bench": ("ueagent_bench",),
+    "ueagent_bench": ("ueagent.cli.bench", "ueagent_bench"),
     "ueagent.lab": ("ueagent.lab", "ueagent.cli.lab", "ueagent.cli.demo"),
     "OpenSSL": ("ueagent.channel", "ueagent.lab"),
     "cryptography": ("ueagent.crypto", "ueagent.channel", "ueagent.wire.cms", "ueagent.lab", "ueagent_bench"),

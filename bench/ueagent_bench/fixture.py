@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from ueagent_bench import clock
-from ueagent_bench.model import Case, WrongOutput
 from ueagent_native._core import ffi, lib
 from ueagent_native.values import NativeError, Status
+
+from ueagent_bench import clock
+from ueagent_bench.model import Case, WrongOutput
 
 if TYPE_CHECKING:
     from ueagent_native._core import Pointer

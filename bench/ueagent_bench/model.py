@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from ueagent_bench.peers import Peers
@@ -59,8 +59,6 @@ class Cell:
     burst: int
     library: str = ""
     batched: bool = True  # False: the subject takes one packet at a time, so its only burst is 1
-    default: bool = False  # measured when nothing is asked for
-    quick: bool = False  # ... and with --quick
 
     @property
     def name(self) -> str:
@@ -142,4 +140,19 @@ class Result:
         return self.cell.name
 
 
-State = Literal["met", "moonshot", "missed", "not applicable", "not measured"]
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A cell whose output was wrong: nothing of it was counted."""
+
+    cell: Cell
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    results: tuple[Result, ...]
+    failures: tuple[Failure, ...] = ()
+    left_out: tuple[Cell, ...] = ()  # no memory for it, or it cannot do this after all
+
+    def named(self) -> dict[str, Result]:
+        return {result.name: result for result in self.results}

@@ -1,7 +1,7 @@
 """Foreign libraries to compare with: what they need, how they are built when they are at hand, which are missing.
 
-The sources in `bench/peers` are compiled by this machine's C compiler when they are wanted, into a folder that goes away
-afterwards. Nothing here is needed to measure our own engines.
+The sources in `bench/peers` are compiled by this machine's C compiler when wanted, into a folder that goes away
+afterwards. They are in the project's tree, not in the wheel. Nothing here is needed to measure our own engines.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ueagent_bench.fixture import Fixture
-from ueagent_bench.model import COMPOUND, Case
 from ueagent_native._core import ffi
 from ueagent_native.values import NativeError
+
+from ueagent_bench import origin
+from ueagent_bench.fixture import Fixture
+from ueagent_bench.model import COMPOUND, STREAMS, Case
 
 if TYPE_CHECKING:
     from ueagent_native._core import Pointer
@@ -65,14 +67,19 @@ class Peer:
     subject: Pointer
 
     def can(self, case: Case) -> bool:
-        """Tries it with one context, or with as many as the operation needs."""
-        payload = COMPOUND if case.operation.startswith("srtcp") else case.payload and 20
-        probe = Case(case.operation, case.suite, payload, 64 if case.operation == "srtp_setup" else 1, case.ssrcs)
-        try:
-            Fixture(probe, subject=self.subject).close()
-        except NativeError:
-            return False
-        return True
+        return _can(self, case.operation, case.suite, case.ssrcs)
+
+
+@cache
+def _can(peer: Peer, operation: str, suite: str, ssrcs: int) -> bool:
+    """Tries it, with as few contexts as the operation allows."""
+    payload = COMPOUND if operation.startswith("srtcp") else 20
+    contexts = STREAMS if operation == "srtp_setup" else 1
+    try:
+        Fixture(Case(operation, suite, payload, contexts, ssrcs), subject=peer.subject).close()
+    except NativeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +121,6 @@ class _Loaded:
             i += 1
 
 
-def sources() -> tuple[Path, Path] | None:
-    """Folders of the peers' sources and of `ums.h`: inside the package, or in the tree it is run from."""
-    here = Path(__file__).resolve().parent
-    candidates = (
-        (here / "peers", here / "peers"),
-        (here.parent / "peers", here.parents[1] / "native" / "include"),
-    )
-    for peers, include in candidates:
-        if (peers / "thin.h").is_file() and (include / "ums.h").is_file():
-            return peers, include
-    return None
-
-
 def _compiler() -> str | None:
     return shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
 
@@ -140,14 +134,14 @@ def _reason(library: Library, complaint: str) -> str:
 
 def _compile(folder: Path) -> dict[str, str]:
     """Builds FOLDER/NAME.so for each library, all at once. Returns why it failed, by name."""
-    found, compiler = sources(), _compiler()
-    if found is None or compiler is None:
-        why = "no C compiler" if found else "their sources are not in this installation"
+    tree, compiler = origin.tree(), _compiler()
+    if tree is None or compiler is None:
+        why = "no C compiler" if tree else "the project's tree, which has their sources, is not at hand"
         return dict.fromkeys((library.name for library in LIBRARIES), why)
-    peers, include = found
+    include = tree / "native" / "include"
     running = []
     for library in LIBRARIES:
-        command = [compiler, *_CFLAGS, f"-I{include}", *library.defines, str(peers / library.source)]
+        command = [compiler, *_CFLAGS, f"-I{include}", *library.defines, str(tree / "bench" / "peers" / library.source)]
         command += ["-o", str(folder / f"{library.name}.so"), *library.link]
         running.append((library, subprocess.Popen(command, stderr=subprocess.PIPE, text=True)))
     complaints = [(library, process.communicate()[1], process.returncode) for library, process in running]
@@ -193,5 +187,3 @@ def at_hand(wanted: bool = True) -> Iterator[Peers]:
         found = _load(folder, [library for library in LIBRARIES if library.name not in absent], absent)
         present, missing = _python_peers()
         yield Peers({**found.present, **present}, {**absent, **missing}, found.peers, folder)
-
-

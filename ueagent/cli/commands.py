@@ -36,6 +36,7 @@ COMMANDS: Final = (
     Command("call", "ueagent.cli.call", "call one method of a running agent and print the reply"),
     Command("status", "ueagent.cli.status", "show the calls of a running agent, live"),
     Command("engines", "ueagent.cli.engines", "show which crypto engines this machine has and what would be chosen"),
+    Command("bench", "ueagent.cli.bench", "measure the core on this machine, beside the libraries that are at hand"),
     Command("lab", "ueagent.cli.lab", "play the network, for tests and newcomers"),
 )
 # fmt: on

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ueagent_bench.model import Fact, Setting, short_name
 from ueagent_native._core import ffi, lib
+
+from ueagent_bench.model import Fact, Setting, short_name
 
 _MIB: Final = 1 << 20
 _WINDOW: Final = 128

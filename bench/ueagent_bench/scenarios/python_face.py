@@ -10,14 +10,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from ueagent_bench import clock
-from ueagent_bench.model import BATCH, PAYLOADS, STREAMS, Case, Cell, Meter, Setting, WrongOutput
 from ueagent_native._core import ffi, lib
 from ueagent_native.srtp import PacketRefused, SrtpContext, protect_burst, unprotect_burst
 from ueagent_native.values import Direction, MasterKeyConfig, SrtpConfig, Status
 
+from ueagent_bench import clock
+from ueagent_bench.model import BATCH, PAYLOADS, STREAMS, Case, Cell, Meter, Setting, WrongOutput
+
 _WAYS: Final = ("protect", "unprotect")
-_MAIN: Final = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM")
 _FIRST_SSRC: Final = 0x20000
 _PYLIBSRTP: Final = {  # suite -> name of the profile in pylibsrtp.Policy
     "AES_CM_128_HMAC_SHA1_80": "SRTP_PROFILE_AES128_CM_SHA1_80",
@@ -98,13 +98,11 @@ def cells(setting: Setting) -> list[Cell]:
     found = []
     cases = (Case(f"python_{way}", suite, n) for suite in setting.suites for way in _WAYS for n in PAYLOADS)
     for case in cases:
-        default = case.suite in _MAIN
         for engine, suites in setting.engines.items():
             if case.suite in suites:
-                best = default and setting.chosen[case.suite] == engine
-                found += [Cell(case, engine, burst, default=best) for burst in (1, BATCH)]
+                found += [Cell(case, engine, burst) for burst in (1, BATCH)]
         if "pylibsrtp" in setting.peers.present and case.suite in _PYLIBSRTP:
-            found.append(Cell(case, "pylibsrtp", 1, "pylibsrtp", batched=False, default=default))
+            found.append(Cell(case, "pylibsrtp", 1, "pylibsrtp", batched=False))
     return found
 
 
@@ -144,7 +142,7 @@ class _PythonMeter:
         results = self._work(packets)
         for stream in range(STREAMS):
             self._check(results, plain, stream)
-        samples = []
+        samples: list[float] = []
         end = time.monotonic() + seconds
         while not samples or time.monotonic() < end:
             packets, plain = self._batch()
