@@ -55,7 +55,9 @@ static void *open_all(const ums_bench_setup *setup) {
   state *s = calloc(1, sizeof *s);
   s->setup = setup;
   s->srtp = calloc(setup->config.n_contexts, sizeof *s->srtp);
-  int ok = setup->config.n_ssrc <= 64; /* it has room for a fixed, small number of streams */
+  int ok = setup->config.n_ssrc <= 8; /* its struct srtp has room for no more streams */
+  if (setup->config.rtcp && setup->suite->rtp_tag == 4)
+    ok = 0; /* its SRTCP then has a tag of 32 bits, against RFC 4568, 6.2.2 */
   for (size_t i = 0; ok && i < setup->config.n_contexts; i++)
     ok = create(s, i);
   if (ok)

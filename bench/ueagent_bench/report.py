@@ -20,9 +20,10 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def machine_lines(machine: Machine, setting: Setting) -> list[str]:
     lines = [
-        f"{machine.processor} ({machine.family}), {machine.cores} cores at {machine.core_mhz} MHz, {machine.system}",
+        f"{machine.processor} ({machine.family}), {machine.cores} cores at {machine.core_mhz} MHz",
+        f"{machine.system}, Python {machine.python}",
         f"features: {' '.join(machine.features) or 'unknown'}",
-        f"ueagent {machine.ueagent}, commit {machine.commit}; core built by {machine.compiler}; Python {machine.python}",
+        f"ueagent {machine.ueagent}, commit {machine.commit}; core built by {machine.compiler}",
         f"engines: {', '.join(setting.engines)}; clock: {machine.clock}, calibrated by dependent additions",
     ]
     lines += [f"peer {name}: {version}" for name, version in setting.peers.present.items()]
