@@ -382,7 +382,8 @@ size_t ums_relay_leg_streams(ums_relay *r, uint32_t leg, int direction, ums_stre
  * Timed loops of `ueagent bench`. A bench holds UMS_BENCH_BATCH packets in buffers UMS_BENCH_STRIDE apart, its slots,
  * and lets a subject work on them in bursts: the core on one engine, or a foreign library that the caller has loaded.
  * Before each sample the slots get packets with fresh sequence numbers (to be unprotected: made by the core), after it
- * the core checks what the subject made. Only the subject's work is timed. Bench code allocates; nothing else here does.
+ * the core checks what the subject made. Only the subject's work is timed. Bench code allocates; nothing else here
+ * does.
  */
 #define UMS_BENCH_BATCH 64
 #define UMS_BENCH_STRIDE 1600
@@ -393,8 +394,8 @@ typedef enum ums_bench_operation {
   UMS_BENCH_SETUP = 2 /* contexts are made anew, the former ones wiped */
 } ums_bench_operation;
 
-typedef struct ums_bench_keys { /* of one context; known to everybody */
-  uint8_t key[32], salt[14];    /* master */
+typedef struct ums_bench_keys {                          /* of one context; known to everybody */
+  uint8_t key[32], salt[14];                             /* master */
   uint8_t cipher_key[32], auth_key[20], cipher_salt[14]; /* session keys of RTP, or of RTCP where that is measured */
 } ums_bench_keys;
 
@@ -411,8 +412,8 @@ typedef struct ums_bench_config {
 typedef struct ums_bench_setup { /* what a subject is given; lives as long as the bench */
   ums_bench_config config;
   const ums_suite_info *suite;
-  const ums_bench_keys *keys; /* n_contexts of them */
-  uint32_t first_ssrc;        /* stream s has SSRC first_ssrc + s and belongs to context s / n_ssrc */
+  const ums_bench_keys *keys;      /* n_contexts of them */
+  uint32_t first_ssrc;             /* stream s has SSRC first_ssrc + s and belongs to context s / n_ssrc */
   uint32_t plain_len, secured_len; /* octets of every packet */
   uint8_t *const *data;            /* UMS_BENCH_BATCH slots */
   const uint32_t *stream;          /* of each slot; changes from sample to sample */
@@ -420,10 +421,10 @@ typedef struct ums_bench_setup { /* what a subject is given; lives as long as th
 
 typedef struct ums_bench_subject {
   const char *name;
-  uint32_t batched; /* 0: takes one packet at a time, so longer bursts measure nothing new */
+  uint32_t batched;                            /* 0: takes one packet at a time, so longer bursts measure nothing new */
   void *(*open)(const ums_bench_setup *setup); /* NULL: cannot do this */
   void (*prepare)(void *state);                /* before every sample, not timed: the slots are filled */
-  size_t (*run)(void *state, size_t first, size_t n); /* protects or unprotects slots; returns how many went well */
+  size_t (*run)(void *state, size_t first, size_t n);   /* protects or unprotects slots; returns how many went well */
   size_t (*renew)(void *state, size_t first, size_t n); /* UMS_BENCH_SETUP, contexts; may be NULL */
   void (*close)(void *state);
 } ums_bench_subject;
@@ -434,17 +435,17 @@ const ums_bench_subject *ums_bench_core(void); /* this library as a subject */
 /* UMS_UNSUPPORTED when the subject's open answers NULL; UMS_SYSTEM when there is no memory. */
 ums_status ums_bench_open(const ums_bench_config *cfg, const ums_bench_subject *subject, ums_bench **out);
 /*
- * Up to n samples of one batch each, until `budget` ticks have passed; at least one when n > 0. ticks[] gets the time of
- * each. `burst` divides UMS_BENCH_BATCH. First one batch is run untimed and every packet of it checked; of each sample
- * one. Returns how many there are; *status is not UMS_OK when the subject refused a packet or made a wrong one.
+ * Up to n samples of one batch each, until `budget` ticks have passed; at least one when n > 0. ticks[] gets the time
+ * of each. `burst` divides UMS_BENCH_BATCH. First one batch is run untimed and every packet of it checked; of each
+ * sample one. Returns how many there are; *status is not UMS_OK when the subject refused a packet or made a wrong one.
  */
 size_t ums_bench_run(ums_bench *b, uint32_t burst, uint64_t ticks[], size_t n, uint64_t budget, ums_status *status);
 void ums_bench_close(ums_bench *b); /* NULL is allowed */
 
-uint64_t ums_bench_ticks(void);           /* now; the unit is the machine's affair */
-uint64_t ums_bench_chain(uint64_t adds);  /* ticks that this many dependent additions take, one core cycle each */
-const char *ums_bench_clock(void);        /* "rdtscp", "cntvct", "clock_gettime" */
-const char *ums_bench_compiler(void);     /* that built this library, with its version */
+uint64_t ums_bench_ticks(void);          /* now; the unit is the machine's affair */
+uint64_t ums_bench_chain(uint64_t adds); /* ticks that this many dependent additions take, one core cycle each */
+const char *ums_bench_clock(void);       /* "rdtscp", "cntvct", "clock_gettime" */
+const char *ums_bench_compiler(void);    /* that built this library, with its version */
 
 #ifdef __cplusplus
 }
