@@ -63,6 +63,13 @@ static void add_item(ums_burst *b, ums_srtp *c, ums_packet *p, ums_stream *s, um
 
 /* ----------------------------------------------------------------------------------------------- the fast path -- */
 
+static __attribute__((noinline)) ums_stream *look_up(ums_srtp *c, uint32_t ssrc) {
+  ums_stream *s = ums_streams_find(&c->streams, ssrc);
+  if (s != NULL)
+    c->recent = s;
+  return s;
+}
+
 /*
  * What nearly every packet is: RTP without extension, of a stream that is known and in order, under a key that is not
  * near its limits. Its index and header come from a few comparisons; whatever is not so simple goes the long way, which
@@ -86,10 +93,9 @@ ALWAYS_INLINE int simple_rtp_read(ums_srtp *c, const ums_packet *p, uint32_t end
     return 0;
   ums_stream *s = c->recent;
   if (UNLIKELY(s == NULL || s->ssrc != ssrc)) {
-    s = ums_streams_find(&c->streams, ssrc);
+    s = look_up(c, ssrc);
     if (s == NULL)
       return 0;
-    c->recent = s;
   }
   const uint64_t next = ums_window_next(&s->window[UMS_RTP]);
   const uint16_t ahead = (uint16_t)(first - (uint32_t)next);
