@@ -63,6 +63,7 @@ static ums_status load_keys(ums_srtp *c, const ums_engine *e) {
     drop_keys(c, e, i);
     return s;
   }
+  ums_scrub_stack();
   atomic_store_explicit(&c->engine, e, memory_order_relaxed);
   return UMS_OK;
 }
@@ -154,6 +155,7 @@ static void wipe_taken(ums_srtp *c) {
   c->recent = NULL;
   const size_t head = round64(sizeof *c);
   ums_wipe((uint8_t *)c + head, c->size - head);
+  ums_scrub_stack();
 }
 
 void ums_srtp_wipe(ums_srtp *c) {

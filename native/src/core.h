@@ -51,6 +51,12 @@ typedef struct ums_session_keys {
   uint8_t cipher_key_len, auth_key_len, salt_len; /* salt_len: 14, or 12 for GCM */
 } ums_session_keys;
 
+/*
+ * Clears the stack below the caller. Where registers run out, compilers keep round keys there and nobody can name the
+ * places; so what a burst or the preparation of a key left behind goes when the key does.
+ */
+void ums_scrub_stack(void);
+
 #define UMS_RTP 0 /* the same numbers as ums_packet.rtcp */
 #define UMS_RTCP 1
 

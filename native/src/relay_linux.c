@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core.h"
 #include "relay.h"
 
 #define EVENTS_PER_TURN 64
@@ -308,6 +309,7 @@ static void *loop(void *arg) {
   ums_relay *r = arg;
   while (!atomic_load_explicit(&r->stopping, memory_order_acquire))
     turn(r);
+  ums_scrub_stack(); /* the system may hand this stack to another thread as it is */
   return NULL;
 }
 
