@@ -252,16 +252,17 @@ static int pending_unbound(const ums_burst *b, const ums_srtp *c, uint32_t ssrc)
 /*
  * The index of a received packet, checked against the replay list. With packets of the stream under way, the answer
  * stands only if it is the same whichever of them turn out authentic: it lies ahead of all of them, and the estimate
- * agrees from the lowest and from the highest place the stream may then be in (it may not while the stream has RTCP
- * only).
+ * agrees from the lowest and from the highest place the stream may then be in, hence from all between. A stream that
+ * has RTCP only is in no place yet, and says nothing of those between.
  */
 ALWAYS_INLINE ums_status receiving_index(const ums_srtp *c, ums_stream *s, int rtcp, uint32_t value, uint64_t *index) {
   const ums_window *w = s ? &s->window[rtcp] : NULL;
-  const int64_t i = rtcp ? (int64_t)value : ums_index_estimate(w ? ums_window_next(w) : 0, (uint16_t)value);
+  const uint64_t next = w ? ums_window_next(w) : 0;
+  const int64_t i = rtcp ? (int64_t)value : ums_index_estimate(next, (uint16_t)value);
   if (w && w->pending) {
     if (i < (int64_t)w->pending)
       return WAIT;
-    if (!rtcp && i != ums_index_estimate(w->pending, (uint16_t)value))
+    if (!rtcp && (next == 0 || i != ums_index_estimate(w->pending, (uint16_t)value)))
       return WAIT;
   }
   if (i < 0)

@@ -164,6 +164,18 @@ def test_first_packets_of_a_stream_bound_by_rtcp_are_estimated_one_after_the_oth
         assert [status for status, _ in rx.unprotect_many(burst)] == [Status.OK, Status.TOO_OLD]
 
 
+def test_forged_packet_does_not_vouch_for_a_far_one_behind_the_first() -> None:
+    """SRTP-6: 60000 lies ahead of nothing and of 30000, but before the start of a stream that stands at 10."""
+    oracle = model(CM80)
+    forged = bytearray(oracle.protect_rtp(rtp(30000), 0))
+    forged[-1] ^= 1
+    with receiver() as rx:
+        rx.unprotect(oracle.protect_rtcp(rtcp(), 1), rtcp=True)
+        burst = [oracle.protect_rtp(rtp(10), 0), bytes(forged), oracle.protect_rtp(rtp(60000), 0)]
+        statuses = [status for status, _ in rx.unprotect_many(burst)]
+        assert statuses == [Status.OK, Status.AUTH_FAIL, Status.TOO_OLD]
+
+
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 129, 1000])
 def test_bursts_of_any_length_pass_whole(n: int) -> None:
     packets = [rtp(seq, ssrc=seq % 5) for seq in range(n)]
