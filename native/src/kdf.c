@@ -19,13 +19,13 @@
 
 enum { LABEL_CIPHER = 0, LABEL_AUTH = 1, LABEL_SALT = 2, LABELS_PER_KIND = 3 }; /* RTCP: the same plus 3 */
 
-static void prf(const ums_aes_ct64 *aes, const uint8_t *salt, size_t salt_len, unsigned label, uint8_t *out,
+static void prf(const ums_aes *aes, const uint8_t *salt, size_t salt_len, unsigned label, uint8_t *out,
                 size_t out_len) {
   uint8_t block[16] = {0};
   memcpy(block, salt, salt_len);
   block[LABEL_OCTET] ^= (uint8_t)label;
   memset(out, 0, out_len);
-  ums_aes_ct64_ctr(aes, block, NULL, out, out_len);
+  ums_aes_ctr(&(ums_ctr_span){aes, block, out, out_len, ums_load32(block + 12)}, 1);
   ums_wipe(block, sizeof block);
 }
 
@@ -35,8 +35,8 @@ ums_status ums_kdf(const uint8_t *key, size_t key_len, const uint8_t *salt, size
     return UMS_BAD_ARGUMENT;
   if ((salt_len != 12 && salt_len != MAX_SALT) || label > MAX_LABEL || out_len > MAX_OUTPUT)
     return UMS_BAD_ARGUMENT;
-  ums_aes_ct64 aes;
-  ums_aes_ct64_init(&aes, key, key_len);
+  ums_aes aes;
+  ums_aes_init(&aes, key, key_len);
   prf(&aes, salt, salt_len, label, out, out_len);
   ums_wipe(&aes, sizeof aes);
   return UMS_OK;
@@ -44,8 +44,8 @@ ums_status ums_kdf(const uint8_t *key, size_t key_len, const uint8_t *salt, size
 
 void ums_derive_session_keys(const ums_suite_info *suite, const uint8_t *key, const uint8_t *salt,
                              ums_session_keys out[2]) {
-  ums_aes_ct64 aes;
-  ums_aes_ct64_init(&aes, key, suite->key_len);
+  ums_aes aes;
+  ums_aes_init(&aes, key, suite->key_len);
   for (unsigned kind = UMS_RTP; kind <= UMS_RTCP; kind++) {
     unsigned base = kind * LABELS_PER_KIND;
     ums_session_keys *keys = &out[kind];

@@ -38,30 +38,65 @@ static inline void ums_aes_expand_key(uint32_t *words, const uint8_t *key, size_
   }
 }
 
-typedef struct ums_aes_ct64 { /* bitsliced round keys */
-  uint64_t round_key[UMS_AES_MAX_ROUNDS + 1][8];
-  uint64_t rounds;
-} ums_aes_ct64;
-
-void ums_aes_ct64_init(ums_aes_ct64 *aes, const uint8_t *key, size_t key_len); /* 16, 24 or 32 octets */
-/* Encrypts four blocks in place. */
-void ums_aes_ct64_encrypt4(const ums_aes_ct64 *aes, uint8_t blocks[64]);
 /*
- * Counter mode: XORs keystream to `data`. The last 32 bits of the counter block count blocks modulo 2^32 (GCM's inc32;
- * SRTP never gets past 2^16). When `first` is not NULL the first keystream block goes there and `data` begins with the
- * second: GCM's tag mask.
+ * Bitsliced AES in one of two forms, which the machine's baseline decides: aes_vector.c (128-bit vectors, eight blocks
+ * at once, of several keys) or aes_word.c (64-bit or 32-bit words, four or two blocks). UMS_AES_WORD_BITS may be given
+ * to build the second where the first could be.
  */
-void ums_aes_ct64_ctr(const ums_aes_ct64 *aes, const uint8_t counter[16], uint8_t *first, uint8_t *data, size_t len);
+#ifndef UMS_AES_WORD_BITS
+#if defined(__has_builtin) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && (defined(__SSE2__) || defined(__aarch64__))
+#if __has_builtin(__builtin_shufflevector)
+#define UMS_AES_VECTOR 1
+#endif
+#endif
+#if UINTPTR_MAX > 0xffffffff
+#define UMS_AES_WORD_BITS 64
+#else
+#define UMS_AES_WORD_BITS 32
+#endif
+#endif
+
+#ifdef UMS_AES_VECTOR
+typedef struct ums_aes { /* round keys with rows and columns exchanged, and shifted: see aes_vector.c */
+  _Alignas(16) uint8_t round_key[UMS_AES_MAX_ROUNDS + 1][16];
+  uint32_t rounds;
+} ums_aes;
+#else
+#if UMS_AES_WORD_BITS == 64
+typedef uint64_t ums_aes_word;
+#else
+typedef uint32_t ums_aes_word;
+#endif
+typedef struct ums_aes { /* bitsliced round keys */
+  ums_aes_word round_key[UMS_AES_MAX_ROUNDS + 1][8];
+  uint32_t rounds;
+} ums_aes;
+#endif
+
+void ums_aes_init(ums_aes *aes, const uint8_t *key, size_t key_len); /* 16, 24 or 32 octets */
+
+/* Keystream to be XORed to `len` octets of `data`: counter blocks are 12 octets of IV and a number that starts at
+ * `count`, modulo 2^32 (GCM's inc32; SRTP never gets past 2^16). */
+typedef struct ums_ctr_span {
+  const ums_aes *aes;
+  const uint8_t *iv;
+  uint8_t *data;
+  size_t len;
+  uint32_t count;
+} ums_ctr_span;
+
+/* Counter mode over spans of any keys and lengths, which share passes where the machine can. */
+void ums_aes_ctr(const ums_ctr_span span[], size_t n);
 
 /* ----------------------------------------------------------------------------------------------------- GHASH -- */
 
-typedef struct ums_ghash_ct64 { /* H and what multiplication wants of it: high, low, their sum; then bit-reversed */
-  uint64_t h[3], reversed[3];
-} ums_ghash_ct64;
+typedef struct ums_ghash { /* H: coefficients x^0 to x^63, the others */
+  uint64_t h[2];
+} ums_ghash;
 
-void ums_ghash_ct64_init(ums_ghash_ct64 *g, const uint8_t h[16]);
+void ums_ghash_init(ums_ghash *g, const uint8_t h[16]);
 /* SP 800-38D, 6.4: y = (y + block) * H for each block; a last incomplete block counts as padded with zeros. */
-void ums_ghash_ct64_update(const ums_ghash_ct64 *g, uint8_t y[16], const uint8_t *data, size_t len);
+void ums_ghash_update(const ums_ghash *g, uint8_t y[16], const uint8_t *data, size_t len);
 
 /* ----------------------------------------------------------------------------------------------------- SHA-1 -- */
 
@@ -83,5 +118,17 @@ void ums_hmac_sha1_init(ums_hmac_sha1 *hmac, ums_sha1_blocks *blocks, const uint
 /* The MAC of `data` followed by `tail` (at most 8 octets). */
 void ums_hmac_sha1_mac(const ums_hmac_sha1 *hmac, ums_sha1_blocks *blocks, const uint8_t *data, size_t len,
                        const uint8_t *tail, size_t tail_len, uint8_t mac[UMS_SHA1_DIGEST]);
+
+#define UMS_MAC_LANES 4
+
+typedef struct ums_mac_span { /* one message: `data`, then at most 8 octets of `tail` */
+  const ums_hmac_sha1 *hmac;
+  const uint8_t *data, *tail;
+  uint8_t *mac; /* UMS_SHA1_DIGEST octets */
+  uint32_t len, tail_len;
+} ums_mac_span;
+
+/* MACs of any number of messages; side by side, UMS_MAC_LANES at a time, where the machine has vectors for it. */
+void ums_hmac_sha1_macs(const ums_mac_span span[], size_t n);
 
 #endif
