@@ -229,7 +229,7 @@ static void expand_keys(pass *p) {
       p->key[r][k] = has_bit(key, k);
   }
   for (size_t i = 1; i < p->n_runs; i++) { /* what differs from the key before, in the blocks from here on */
-    const uint64_t here = 0x0101010101010101 * (uint8_t)(0xff << p->run[i].first);
+    const uint64_t here = UINT64_C(0x0101010101010101) * (uint8_t)(0xff << p->run[i].first);
     const ums_plane blocks = {here, here};
     for (size_t r = 0; r <= p->rounds; r++) {
       const ums_plane change = load(p->run[i - 1].aes->round_key[r]) ^ load(p->run[i].aes->round_key[r]);
