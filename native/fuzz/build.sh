@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, "native")
 import build_native
 
-for source in build_native._sources():
+for source in build_native.sources():
     print(source, *build_native.ISA_FLAGS.get(Path(source).name, []))
 LIST
 ) >"$out/sources"
