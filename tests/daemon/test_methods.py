@@ -190,6 +190,38 @@ async def test_registration_that_is_switched_off_announces_nothing(client: Agent
     assert await client.registration_offer(binding="home") == []
 
 
+@with_agent(policy={"sdes_e2ae": "off"})
+async def test_what_policy_switched_off_is_not_announced(client: AgentClient) -> None:
+    """GEN-11: neither at first nor when the network lists it."""
+    assert await client.registration_offer(binding="home") == []
+    found = await client.registration_update(binding="home", status=401, security_server=SERVER_LIST)
+    assert (found.headers, found.request_headers, found.mechanisms) == ([], [], [])
+    assert (await client.registration_update(binding="home", status=200, security_server=SERVER_LIST)).mechanisms == []
+
+
+@with_agent(policy={"sdes_e2ae": "off", "sdes_e2e": "off"})
+async def test_agent_with_everything_off_is_a_plain_ims_ue(client: AgentClient) -> None:
+    """GEN-1: no token in REGISTER, no attribute in INVITE, and a plain call passes."""
+    await client.registration_update(binding="home", status=200, security_server=SERVER_LIST)
+    assert await client.registration_offer(binding="home") == []
+    made = await offer(client, binding="home")
+    for word in ("crypto", "3ge2ae", "SAVP"):
+        assert word not in (made.sdp or "")
+    reply = await client.accept_answer(session=made.session, sdp=network_sdp(), final=True)
+    assert (reply.lines[0].mechanism, reply.lines[0].scope) == ("none", "none")
+
+
+@with_agent()
+async def test_network_that_announced_more_gets_what_is_built_in(client: AgentClient) -> None:
+    """GEN-3, POL-5: SDES is always there; DTLS-SRTP in the network's list changes nothing for a build without it."""
+    both = ["dtls-srtp;mediasec", *SERVER_LIST]
+    update = await client.registration_update(binding="home", status=200, security_server=both)
+    assert update.mechanisms == ["SDES"]
+    made = await offer(client, binding="home")
+    assert " RTP/SAVP " in (made.sdp or "")
+    assert "SDES" in (await client.describe()).mechanisms
+
+
 @with_agent(registration={"strict": True})
 async def test_strict_profile_asks_for_mediasec(client: AgentClient) -> None:
     """REG-14"""

@@ -13,7 +13,7 @@ from ueagent_native.verification import derive
 
 @pytest.mark.parametrize("vector", load("rfc3711/key_derivation") + load("rfc6188/key_derivation"), ids=str)
 def test_session_keys_come_out_as_published(vector: Vector) -> None:
-    """SRTP-2, 16.2."""
+    """GEN-5, SRTP-2, 16.2."""
     i, output = vector.inputs, vector.expect["output"]
     assert derive(i["key"], i["salt"], i["label"], len(output)) == output
 

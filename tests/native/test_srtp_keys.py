@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 from support.srtp import CM80, ENGINES, GCM128, SUITE_NAMES, key_of, master, model, receiver, refusal, rtcp, rtp, sender
 from support.srtp_model import MODEL_SUITES, sessions
@@ -29,6 +32,15 @@ def test_mki_names_the_key_of_a_packet(suite: str) -> None:
             assert rx.unprotect(_from(suite, number, seq)) == rtp(seq)
             control = model(suite, number, bytes((0, number))).protect_rtcp(rtcp(), seq + 1)
             assert rx.unprotect(control, rtcp=True) == rtcp()
+
+
+def test_core_is_given_master_keys_and_salts_and_nothing_that_is_derived() -> None:
+    """GEN-6: session keys are made inside, and nothing of a context can be read back (SRTP-13)."""
+    assert [field.name for field in fields(MasterKeyConfig)] == ["key", "salt", "mki", "lifetime"]
+    agent = Path(__file__).parents[2] / "ueagent"
+    assert not [path for path in agent.rglob("*.py") if "lab_session_keys" in path.read_text(encoding="utf-8")]
+    with sender() as tx:
+        assert not [name for name in dir(tx) if "key" in name.lower() and not name.startswith("_")]
 
 
 @BOTH

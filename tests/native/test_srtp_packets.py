@@ -53,6 +53,21 @@ def test_rtcp_is_protected_as_the_model_does(suite: str, engine: str, mki: bytes
 
 
 @SUITE_AND_ENGINE
+def test_header_extension_is_authenticated_and_stays_readable(suite: str, engine: str) -> None:
+    """SRTP-12: RFC 6904 is not in use, so header, CSRC list and extension cross as they are."""
+    head = b"\x91" + rtp(7)[1:12] + bytes(range(4)) + b"\xbe\xde\x00\x02" + bytes(range(8))
+    packet = head + b"speech" * 20
+    with sender(suite, engine=engine) as tx, receiver(suite, engine=engine) as rx:
+        protected = tx.protect(packet)
+        assert protected[: len(head)] == head
+        assert (packet[len(head) :] in protected) == (MODEL_SUITES[suite].cipher == "NULL")
+        spoilt = bytearray(protected)
+        spoilt[len(head) - 1] ^= 1
+        assert refusal(rx, bytes(spoilt)) == Status.AUTH_FAIL
+        assert rx.unprotect(protected) == packet
+
+
+@SUITE_AND_ENGINE
 def test_the_model_opens_what_the_core_made_and_back(suite: str, engine: str) -> None:
     oracle = model(suite)
     with sender(suite, engine=engine) as tx, receiver(suite, engine=engine) as rx:

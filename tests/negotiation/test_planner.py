@@ -118,14 +118,14 @@ def test_pol_3_sdes_needs_confidential_signalling(signalling: Signalling, usable
 
 
 def test_an_emergency_call_is_never_e2e() -> None:
-    """POL-7: e2ae when available, whatever e2e wants."""
+    """POL-7, GEN-14: e2ae when available, whatever e2e wants."""
     emergency = replace(ANNOUNCED, emergency=True)
     assert offered_scope(ALLOWED, REQUIRED, emergency) is Scope.E2AE
     assert offered_scope(OFF, REQUIRED, emergency) is Scope.NONE
 
 
 def test_an_emergency_call_never_fails_for_want_of_security() -> None:
-    """POL-7."""
+    """POL-7, GEN-14."""
     emergency = replace(SILENT, emergency=True)
     assert offered_scope(REQUIRED, REQUIRED, emergency) is Scope.NONE
     plan = plan_offer(0, MediaKind.AUDIO, policy(REQUIRED, OFF), replace(ANNOUNCED, emergency=True)).plan

@@ -26,6 +26,7 @@ from ueagent.session.commands import (
     Release,
 )
 from ueagent.session.effects import CloseRelay, InstallKeys, OpenRelay, ReplySdp
+from ueagent.wire.sdp import parse_sdp
 
 
 @pytest.fixture
@@ -97,6 +98,16 @@ def test_the_dialer_sees_plain_sdp_on_loopback(e2ae: Pair) -> None:
         assert "c=IN IP4 127.0.0.1\r\n" in text
         assert "crypto" not in text
         assert "3ge2ae" not in text
+
+
+def test_what_goes_into_sip_is_sdp_that_every_proxy_can_read(e2e: Pair) -> None:
+    """GEN-13: nothing is wrapped or encrypted, and media, addresses and direction stand where they always do."""
+    for text in e2e.call(plain(5004, extra="a=sendrecv")):
+        sdp = parse_sdp(text.encode())
+        assert text.startswith("v=0\r\no=")
+        (section,) = sdp.media
+        assert (section.kind, section.proto, section.direction.value) == ("audio", "RTP/SAVP", "sendrecv")
+        assert section.endpoint is not None
 
 
 def test_relay_sides_get_their_addresses(e2e: Pair) -> None:

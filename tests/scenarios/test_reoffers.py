@@ -280,6 +280,24 @@ def test_an_added_line_gets_a_relay_and_keys_of_its_own(call: Pair) -> None:
     assert call.alice.relays[0].send != call.alice.relays[1].send
 
 
+def test_what_was_announced_during_a_call_serves_its_new_lines() -> None:
+    """REG-9: a plain call, then a registration that lists SDES, then a second line; the first stays as it is."""
+    agent = Agent()
+    agent.text(CreateOffer(plain(), replace(AT_EDGE, announced=frozenset())))
+    agent.text(AcceptAnswer(offer(proto="RTP/AVP"), True))
+    offered = agent.text(CreateOffer(plain(5004, 5006), AT_EDGE))
+    first, second = offered.split("m=audio ")[1:]
+    assert " RTP/AVP 0" in first
+    assert "crypto" not in first
+    assert " RTP/SAVP 0" in second
+    assert "a=3ge2ae:requested" in second
+    answer = offer(proto="RTP/AVP") + offer(crypto(tag=2)).partition(b"t=0 0\r\n")[2]
+    agent.text(AcceptAnswer(answer, True))
+    assert [line.scope for line in agent.session.lines] == [Scope.NONE, Scope.E2AE]
+    assert (agent.relays[0].mode, agent.relays[1].mode) == ("plain", "secure")
+    assert agent.session.lines[1].assured
+
+
 def test_an_added_line_of_a_refused_reoffer_is_closed_again(call: Pair) -> None:
     """SDES-16."""
     call.offer(plain(5004, 5006))

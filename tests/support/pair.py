@@ -84,6 +84,7 @@ class FakeRelay:
     receive: tuple[bytes, ...] = ()
     send_mki: int | None = None
     receive_lifetime: int | None = None
+    receive_mkis: tuple[tuple[int, int] | None, ...] = ()
     window: int = 0
     sends_installed: int = 0
     receives_installed: int = 0
@@ -98,6 +99,7 @@ class FakeRelay:
         if receive:
             self.receive, self.receives_installed = tuple(map(octets, keys.receive)), self.receives_installed + 1
             self.receive_lifetime = keys.receive[0].lifetime
+            self.receive_mkis = tuple(k.mki and (k.mki.value, k.mki.length) for k in keys.receive)
         keys.wipe()
 
 

@@ -21,6 +21,7 @@ from ueagent.daemon.sessions import Bindings, Sessions, Subscribers
 from ueagent.ipc import api
 from ueagent.ipc.interface_text import interface_text, literal_names
 from ueagent.keymgmt.registry import MECHANISMS
+from ueagent.model.security import Setting
 from ueagent.model.suites import SUITES
 from ueagent.negotiation.access_edge import EdgeProfile
 from ueagent.negotiation.capability import Capability
@@ -52,7 +53,7 @@ class Agent:
             relay=self._relay,
             runner=self._runner,
             sessions=self._sessions,
-            bindings=Bindings(EdgeProfile(config.registration.sdes, config.registration.strict), config.ipc),
+            bindings=Bindings(edge_profile(config), config.ipc),
             subscribers=self._subscribers,
             log=log,
         )
@@ -125,6 +126,12 @@ class Agent:
             max_sessions=self._config.ipc.max_sessions,
             max_message=self._config.ipc.max_message,
         )
+
+
+def edge_profile(config: Config) -> EdgeProfile:
+    """What is announced follows policy (GEN-11): an edge that was told of SDES would offer what policy refuses."""
+    sdes = config.registration.sdes and config.policy.sdes_e2ae is not Setting.OFF
+    return EdgeProfile(sdes, config.registration.strict)
 
 
 def _bound(context: Context, name: str) -> Handler:
