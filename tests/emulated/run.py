@@ -167,6 +167,7 @@ NEEDED_BY_THEM = ["iniconfig", "packaging", "pluggy", "pycparser", "pygments", "
 # What qemu-user does not emulate; everything else must pass.
 NOT_EMULATED = {
     "tests/native/test_srtp_inside.py": "a program of the target cannot start another one",
+    "tests/native/test_memory_probe.py": "as that, and memory is the emulator's",
     "tests/native/test_arena.py::test_the_kernel_confirms_what_the_flags_claim": "smaps is written by the emulator",
     "tests/native/test_arena.py::test_a_child_process_sees_zeros": "the emulator does not pass MADV_WIPEONFORK on",
     "tests/native/test_arena.py::test_a_closed_arena_is_unmapped_and_closing_again_does_nothing": "as smaps",
