@@ -68,6 +68,21 @@ def test_varlink_service_error_is_a_usage_error_with_its_name_as_code() -> None:
     assert "sdp" in caught.value.detail
 
 
+@pytest.mark.parametrize(
+    ("short", "parameters", "detail"),
+    [
+        ("InvalidParameter", {"parameter": "sdp"}, "missing, unknown, or not what the interface says: parameter sdp"),
+        ("MethodNotFound", {"method": "a.B"}, "the agent has no such method: method a.B"),
+        ("InterfaceNotFound", {"interface": "a"}, "the agent has no such interface: interface a"),
+        ("ExpectedMore", {}, "this method answers many times: call it with `more`"),
+    ],
+)
+def test_varlink_service_error_says_what_to_do(short: str, parameters: dict[str, str], detail: str) -> None:
+    with pytest.raises(errors.UsageError) as caught:
+        against([error_reply(f"org.varlink.service.{short}", **parameters)], lambda client: client.status())
+    assert caught.value.detail == detail
+
+
 def test_error_of_another_service_is_a_usage_error() -> None:
     with pytest.raises(errors.UsageError) as caught:
         against([error_reply("org.example.OutOfCheese")], lambda client: client.status())

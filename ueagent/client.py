@@ -27,6 +27,13 @@ from ueagent.ipc import api, varlink
 
 _CHUNK: Final = 64 * 1024
 _CLASSES: Final = {name: getattr(errors, name) for name in api.ERRORS}
+# What the errors of org.varlink.service say to people.
+_SERVICE_ERRORS: Final = {
+    "InterfaceNotFound": "the agent has no such interface",
+    "MethodNotFound": "the agent has no such method",
+    "InvalidParameter": "missing, unknown, or not what the interface says",
+    "ExpectedMore": "this method answers many times: call it with `more`",
+}
 
 R = TypeVar("R", bound=api.Reply)
 
@@ -309,7 +316,8 @@ def _failure(name: str, parameters: dict[str, Any]) -> errors.AgentError:
     if interface == "org.varlink.service" or kind is None:
         code = "".join("_" + c.lower() if c.isupper() else c for c in short).lstrip("_")
         about = ", ".join(f"{key} {value}" for key, value in sorted(parameters.items()))
-        return errors.UsageError(code, f"the agent refused the call: {about or name}")
+        detail = _SERVICE_ERRORS.get(short, f"the agent refused the call: {name}")
+        return errors.UsageError(code, f"{detail}: {about}" if about else detail)
     given = msgspec.convert(parameters, api.ErrorParameters)
     error: errors.AgentError = kind.__new__(kind)
     errors.AgentError.__init__(
