@@ -391,24 +391,27 @@ static void write_recording(const char *path) {
 /* ----------------------------------------------------------------------------------------------------------- call --
  */
 
-/* The agent's header values by name, as the lab edge takes them. A SIP stack adds them to the message in order. */
-static char *headers_by_name(const char *headers) {
-  static const char *const NAMES[][2] = {{"Security-Client", "security_client"},
-                                         {"Security-Verify", "security_verify"},
+static const char *const HEADERS[][2] = {{"Security-Verify", "security_verify"},
+                                         {"Security-Client", "security_client"},
                                          {"Require", "require"},
                                          {"Proxy-Require", "proxy_require"}};
+static char *request_headers; /* for every request that is no REGISTER, as members of an object */
+
+/* The agent's header values by name, the first `rows` of HEADERS, as the lab edge takes them. A SIP stack adds them to
+ * the message in order. */
+static char *headers_by_name(const char *headers, size_t rows) {
   char *built = NULL;
   size_t len = 0;
   FILE *out = open_memstream(&built, &len);
   if (out == NULL)
     die("no memory");
-  for (size_t row = 0; row < sizeof NAMES / sizeof *NAMES; row++) {
+  for (size_t row = 0; row < rows; row++) {
     const char *header, *comma = "";
-    fprintf(out, "%s\"%s\":[", row ? "," : "", NAMES[row][1]);
+    fprintf(out, "%s\"%s\":[", row ? "," : "", HEADERS[row][1]);
     for (int i = 0; (header = element(headers, i)) != NULL; i++) {
       char *name = text(member(header, "name"));
       const char *value = member(header, "value");
-      if (strcasecmp(name, NAMES[row][0]) == 0 && value != NULL) {
+      if (strcasecmp(name, HEADERS[row][0]) == 0 && value != NULL) {
         fprintf(out, "%s%.*s", comma, (int)(behind(value) - value), value); /* a JSON string already */
         comma = ",";
       }
@@ -423,7 +426,7 @@ static char *headers_by_name(const char *headers) {
 static void register_at(int network, int agent) { /* REGISTER with the agent's headers until the network is content */
   char *said = call(agent, "org.ueagent.Registration.Offer", object(NULL, "binding", BINDING, NULL));
   for (int round = 0; round < REGISTER_ROUNDS; round++) {
-    char *headers = headers_by_name(result(said, "headers")), *learnt = NULL;
+    char *headers = headers_by_name(result(said, "headers"), 4), *learnt = NULL;
     char *response = call(network, "org.ueagent.lab.Edge.Register", object(headers, "binding", BINDING, NULL));
     const char *status = result(response, "status");
     const char *list = result(response, "security_server"), *tags = result(response, "unsupported");
@@ -440,6 +443,7 @@ static void register_at(int network, int agent) { /* REGISTER with the agent's h
     if (give_up)
       break;
     if (done) {
+      request_headers = headers_by_name(result(said, "request_headers"), 1);
       free(said);
       return;
     }
@@ -451,7 +455,7 @@ static void register_at(int network, int agent) { /* REGISTER with the agent's h
 static char *invite(int network, int agent, const char *session, char *sdp) {
   for (;;) {
     char *reply = try_call(network, "org.ueagent.lab.Edge.Originate",
-                           object("\"far_end\":\"echo\"", "binding", BINDING, "sdp", sdp, NULL));
+                           object(request_headers, "binding", BINDING, "far_end", "echo", "sdp", sdp, NULL));
     free(sdp);
     if (member(reply, "error") == NULL)
       return reply;
@@ -532,6 +536,6 @@ int main(int argc, char **argv) {
   free(status);
   hang_up(network, agent, session, dialog);
   write_recording(argv[5]);
-  free(phone.audio);
+  free(phone.audio), free(request_headers);
   return 0;
 }

@@ -159,6 +159,7 @@ class Dialer:
         self.phone = Phone()
         self.session: str | None = None
         self.call: str | None = None
+        self.request_headers: dict[str, list[str]] = {}
 
     def register(self) -> None:
         """REGISTER with the agent's headers until the network is content."""
@@ -173,6 +174,7 @@ class Dialer:
                 unsupported=response["unsupported"],
             )
             if update["next"] == "done":
+                self.request_headers = _by_name(update["request_headers"])
                 return
             if update["next"] == "give_up":
                 break
@@ -204,6 +206,7 @@ class Dialer:
 
     def _invite(self, sdp: str, more: dict[str, Any]) -> dict[str, Any]:
         """INVITE. The agent hears of a refusal and may have a weaker offer that its policy allows."""
+        more["security_verify"] = self.request_headers.get("security_verify", [])
         while True:
             try:
                 return self.network.call("org.ueagent.lab.Edge.Originate", binding=BINDING, sdp=sdp, **more)

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 from support.local_agent import running_agent
 
+from ueagent.errors import NegotiationFailed
 from ueagent.lab.edge import Edge, EdgeConfig
 from ueagent.lab.edge_service import EdgeService
 from ueagent.lab.faults import Mode
@@ -34,6 +35,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "dialer"
 PACKETS = 25  # half a second
 SPEECH = shipped_speech().samples[8000 : 8000 + 160 * PACKETS]
 SPOKEN = PCMU.encode(SPEECH)
+NO_LEAKS = "detect_leaks=0"  # dialer.c leaves what it holds to the system when it gives up
 PATIENCE = 60  # seconds for a call of two, on a busy machine
 
 
@@ -122,12 +124,49 @@ def test_dialer_is_called_and_records_the_far_ends_speech_bit_for_bit(command: l
     assert (counters["packets_sent"], counters["packets_received"]) == (PACKETS, PACKETS)
 
 
-def test_dialer_follows_a_strict_registration(command: list[str], tmp_path: Path) -> None:
-    """REG-14: every header value of the agent reaches the network."""
+def test_dialer_follows_a_strict_network(command: list[str], tmp_path: Path) -> None:
+    """REG-14, REG-16: every header value of the agent reaches the network, in REGISTER and in INVITE."""
     edge = EdgeConfig(mode=Mode.STRICT)
-    state, recording = one_call(command, tmp_path, "answer", edge, registration={"strict": True})
+    state, recording = one_call(command, tmp_path, "call", edge, registration={"strict": True})
     assert recording == SPOKEN
     assert state["lines"][0]["scope"] == "e2ae"
+
+
+def test_dialer_falls_back_where_policy_lets_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """POL-6: 488 to the secured offer, then a plain one; the report says so."""
+    offers: list[bytes] = []
+    take = Edge.offer_from_ue
+
+    async def refuse_the_first(edge: Edge, binding: str, offer: bytes, **more: Any) -> tuple[str, bytes]:
+        offers.append(offer)
+        if len(offers) == 1:
+            raise NegotiationFailed("not_acceptable", "refused for the test", sip_status_hint=488)
+        return await take(edge, binding, offer, **more)
+
+    monkeypatch.setattr(Edge, "offer_from_ue", refuse_the_first)
+    state, recording = one_call(command, tmp_path, "call")
+    assert recording == SPOKEN
+    assert [b"RTP/SAVP" in offer for offer in offers] == [True, False]
+    (line,) = state["lines"]
+    assert (line["mechanism"], line["reason"]) == ("none", "refused")
+    assert state["counters"][0]["plain_sent"] >= PACKETS
+
+
+def test_dialer_does_not_fall_back_where_policy_forbids_it(command: list[str], tmp_path: Path) -> None:
+    """POL-4: without an agreement and with `required`, nothing is sent."""
+    play = tmp_path / "play.ul"
+    play.write_bytes(SPOKEN)
+
+    async def run() -> tuple[int, str, str]:
+        edge = EdgeConfig(mode=Mode.NONE)
+        async with network(tmp_path, edge, policy={"sdes_e2ae": "required"}) as (agent, lab):
+            return await program(*command, agent, lab, "call", play, tmp_path / "r", env={"ASAN_OPTIONS": NO_LEAKS})
+
+    status, out, err = asyncio.run(run())
+    assert (status, out) == (1, "")
+    assert "must be secured" in err
 
 
 def test_dialer_without_an_agent_says_so(command: list[str], tmp_path: Path) -> None:
@@ -285,7 +324,7 @@ def test_every_line_of_the_shell_examples_works(tmp_path: Path) -> None:
         (agent.parent / "ueagent" / "agent.sock").symlink_to(agent)
         tools = tmp_path / "bin"
         tools.mkdir()
-        (tools / "ueagent").write_text(f'#!/bin/sh\nexec {sys.executable} -m ueagent "$@"\n')
+        (tools / "ueagent").write_text(f'#!/bin/sh\nexec {sys.executable} -P -m ueagent "$@"\n')
         (tools / "ueagent").chmod(0o755)
         env = {"PATH": f"{tools}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(agent.parent)}
         for line in lines:
