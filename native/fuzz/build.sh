@@ -11,7 +11,7 @@ common="$common -I$native/include -I$native/src"
 mkdir -p "$out/objects"
 
 # One line per source of the core: file, then its own ISA flags.
-(cd "$native/.." && "${PYTHON:-python3}" - <<'LIST'
+(cd "$native/.." && CC=$cc "${PYTHON:-python3}" - <<'LIST'
 import sys
 from pathlib import Path
 
