@@ -89,6 +89,35 @@ def test_another_transport_in_the_answer_is_a_failure(proto: str) -> None:
     assert offering().error(accept(answer(CM80, proto=proto))).code == "transport_mismatch"
 
 
+CHAT = b"m=message 9 TCP/MSRP *\r\n"
+PLAIN_AUDIO = b"m=audio 30002 RTP/AVP 0\r\n"
+
+
+def test_a_line_that_is_not_rtp_cannot_come_back_as_plain_rtp() -> None:
+    """POL-4, SDP-11: the dialer is never told of RTP that nobody secured."""
+    agent = offering(REQUIRED, plain() + CHAT)
+    assert agent.error(accept(answer(CM80) + PLAIN_AUDIO)).code == "transport_mismatch"
+    assert agent.session.state == "offering"
+    agent.text(accept(answer(CM80) + CHAT))
+
+
+def test_a_line_that_comes_back_as_plain_rtp_is_closed_where_nothing_is_required() -> None:
+    """SDP-11, SDP-15."""
+    agent = offering(sdp=plain() + CHAT)
+    reply = agent.do(accept(answer(CM80) + PLAIN_AUDIO))
+    assert isinstance(reply, ReplySdp)
+    assert b"m=audio 0 TCP/MSRP" in reply.sdp
+    assert reply.warnings == ("transport_mismatch",)
+    assert [line.reason for line in reply.lines] == [None, "transport_mismatch"]
+
+
+def test_a_closed_line_stays_closed_whatever_the_answer_says() -> None:
+    """RFC 3264, 6: a port for a line that was offered without one opens nothing."""
+    agent = offering(REQUIRED, plain() + b"m=audio 0 RTP/AVP 0\r\n")
+    text = agent.text(accept(answer(CM80) + PLAIN_AUDIO))
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("m=")][1] == "0"
+
+
 def test_letter_case_of_the_transport_does_not_matter() -> None:
     """SDP-12."""
     assert offering().text(accept(answer(CM80, proto="rtp/savp")))

@@ -303,6 +303,16 @@ def test_a_dialers_bad_answer_can_be_mended(change: tuple[bytes, bytes], code: s
     assert agent.relays[0].mode == "secure"
 
 
+def test_a_dialer_cannot_answer_chat_with_plain_rtp() -> None:
+    """POL-4, SDP-11: nobody would secure it."""
+    agent, chat = bob(REQUIRED), b"m=message 9 TCP/MSRP *\r\n"
+    to_dialer = agent.text(AcceptOffer(offer(CM80, "a=3ge2ae:applied") + chat, AT_EDGE)).encode()
+    good = dialer_answer(to_dialer.decode())
+    bad = good.replace(b" TCP/MSRP *", b" RTP/AVP 0").replace(b"m=message", b"m=audio")
+    assert agent.error(CreateAnswer(bad)).code == "transport_mismatch"
+    agent.text(CreateAnswer(good))
+
+
 def test_a_declined_call_is_over() -> None:
     agent = bob()
     agent.text(AcceptOffer(offer(CM80), AT_EDGE))

@@ -11,7 +11,7 @@ from typing import Final
 from ueagent.errors import AgentError, UsageError
 from ueagent.model.media import Endpoint
 from ueagent.model.security import LineSecurity, SecurityPolicy
-from ueagent.negotiation.offer_answer import finish, kind_of
+from ueagent.negotiation.offer_answer import finish, is_rtp, kind_of
 from ueagent.negotiation.planner import security_required
 from ueagent.session.commands import Evidence, RelayOpened
 from ueagent.session.effects import Effect
@@ -81,7 +81,12 @@ class Exchange:
             self.passing.add(line)
         self.others[line] = LineSecurity(line, kind_of(section), reason=reason if section.port else CLOSED)
 
+    def turns_into_rtp(self, line: int, answer: MediaSection) -> bool:
+        """A line that was not ours to secure comes back as RTP that nobody secured, by a transport not offered."""
+        return bool(answer.port) and is_rtp(answer) and answer.proto.upper() != self.offer.media[line].proto.upper()
+
     def refuse(self, line: int, section: MediaSection, error: AgentError) -> None:
+        self.passing.discard(line)
         self.refusals[line] = error
         self.others[line] = LineSecurity(line, kind_of(section), reason=error.code)
 

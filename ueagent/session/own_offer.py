@@ -94,7 +94,12 @@ class OwnOffer(Exchange):
                 if leg.plan is not None or leg.proposed.required:
                     raise
                 failed[line] = error
-        if failed and not accepted and not any(answer.media[line].port for line in self.passing):
+        for line in sorted(self.passing):
+            if self.turns_into_rtp(line, answer.media[line]):
+                failed[line] = _transport_mismatch(line)
+                if self.required:
+                    raise failed[line]
+        if failed and not accepted and not any(answer.media[line].port for line in self.passing - failed.keys()):
             raise next(iter(failed.values()))
         for line, failure in failed.items():
             self.refuse(line, answer.media[line], failure)
@@ -105,8 +110,7 @@ class OwnOffer(Exchange):
         secured = leg.proposed.mechanism is not Mechanism.NONE
         try:
             if not self._proto_fits(_network_proto(self.offer.media[line], leg), section, crypto=bool(keying.crypto)):
-                detail = f"media line {line} is answered with another transport"
-                raise NegotiationFailed("transport_mismatch", detail, field=f"m={line}")
+                raise _transport_mismatch(line)
             # SDES-8 wants one line and that a valid one; SDES-22 one mechanism.
             if secured and (keying.invalid or Mechanism.MIKEY_TICKET in keying.mechanisms):
                 detail = f"media line {line} has invalid keying, or two kinds of it"
@@ -128,11 +132,14 @@ class OwnOffer(Exchange):
         return plain and crypto and self.policy.accept_avp_answer
 
     def answer_for_dialer(self, answer: Sdp, accepted: set[int]) -> Sdp:
-        for line, leg in self.legs.items():
-            section, proto = answer.media[line], self.offer.media[line].proto
-            ours = (
-                rewrite(section, proto, endpoint_of(leg, loopback_side)) if line in accepted else reject(section, proto)
-            )
+        for line, offered in enumerate(self.offer.media):
+            section, proto = answer.media[line], offered.proto
+            if line in accepted:
+                ours = rewrite(section, proto, endpoint_of(self.legs[line], loopback_side))
+            elif line in self.passing and section.port:
+                continue
+            else:
+                ours = reject(section, proto)
             answer = answer.with_media(line, ours)
         return answer
 
@@ -151,6 +158,11 @@ class OwnOffer(Exchange):
         for leg in secured:
             leg.weaken(decisions[leg.line], now)
         return True
+
+
+def _transport_mismatch(line: int) -> NegotiationFailed:
+    detail = f"media line {line} is answered with another transport"
+    return NegotiationFailed("transport_mismatch", detail, field=f"m={line}")
 
 
 def _network_proto(section: MediaSection, leg: Leg) -> str:

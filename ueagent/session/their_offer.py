@@ -100,6 +100,9 @@ class TheirOffer(Exchange):
             raise UsageError("media_count", "the answer has another number of media lines than the offer", field="sdp")
         accepted = {line for line in self.legs if answer.media[line].port != 0}
         dialers = {line: self._dialer(line, answer.media[line]) for line in accepted}
+        for line in self.passing:
+            if self.turns_into_rtp(line, answer.media[line]):
+                raise _transport_mismatch(line)
         for line, section in enumerate(self.offer.media):
             ours = answer.media[line]
             if line in accepted:
@@ -116,6 +119,10 @@ class TheirOffer(Exchange):
 
     def _dialer(self, line: int, section: MediaSection) -> Endpoint | None:
         if section.proto.upper() != plain_proto(self.offer.media[line]).upper():
-            detail = f"media line {line} is answered with another transport than it was offered with"
-            raise UsageError("transport_mismatch", detail, field=f"m={line}")
+            raise _transport_mismatch(line)
         return dialer_endpoint(section)
+
+
+def _transport_mismatch(line: int) -> UsageError:
+    detail = f"media line {line} is answered with another transport than it was offered with"
+    return UsageError("transport_mismatch", detail, field=f"m={line}")
