@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ueagent_bench.gates import Verdict
 from ueagent_bench.machine import Machine
-from ueagent_bench.model import Cell, Fact, Outcome, Result, Setting
+from ueagent_bench.model import Cell, Fact, Failure, Outcome, Result, Setting
 
 FORMAT: Final = 1  # of the JSON object
 _ORDER: Final = ("libsrtp", "evp", "libre", "ipsecmb", "evp-masked", "pylibsrtp")
@@ -64,7 +64,10 @@ def _section(results: Sequence[Result]) -> list[str]:
     ordered = sorted(results, key=lambda result: result.cell.is_peer)
     labels = list(dict.fromkeys(_label(result.cell) for result in ordered))
     head = ["", *(f"{payload} octets" if payload else "" for payload in payloads)]
-    rows = [head, *([label, *(_figure(table.get((label, payload))) for payload in payloads)] for label in labels)]
+    rows = [
+        *([head] if any(head) else []),
+        *([label, *(_figure(table.get((label, payload))) for payload in payloads)] for label in labels),
+    ]
     title = f"{first.operation} {first.suite}{streams}: {_unit(first.operation)}{compared}"
     return [title, *_columns(rows), ""]
 
@@ -101,6 +104,17 @@ def _whole_lines(name: str, row: dict[str, Any]) -> list[str]:
     return [name, *_columns([[f"  {key}", str(value)] for key, value in row.items()]), ""]
 
 
+def _wrong_lines(failures: Sequence[Failure]) -> list[str]:
+    """A peer that makes wrong packets of a suite does so in every scenario: one line for all of them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for failure in failures:
+        found.setdefault((failure.cell.subject, failure.cell.case.suite), []).append(failure.why)
+    return [
+        f"{subject}, {suite}: wrong output ({', '.join(dict.fromkeys(whys))}) in {len(whys)} scenarios, not counted"
+        for (subject, suite), whys in found.items()
+    ]
+
+
 def text(
     machine: Machine,
     setting: Setting,
@@ -116,7 +130,7 @@ def text(
         lines += _whole_lines(name, row)
     if verdicts:
         lines += ["gates", *_gate_rows(verdicts), ""]
-    lines += [f"{failure.cell.name}: wrong output ({failure.why}), not counted" for failure in outcome.failures]
+    lines += _wrong_lines(outcome.failures)
     lines += [f"{cell.name}: not measured, no memory or not supported" for cell in outcome.left_out]
     return "\n".join(lines).rstrip() + "\n"
 

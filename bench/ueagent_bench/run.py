@@ -8,6 +8,7 @@ late, right beside those it is compared with; its figure is the best turn's seco
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PASSES: Final = 3
 ROUNDS: Final = 3  # of a case in each pass
 _PERCENTILE: Final = 0.02
+_LEAST_TURN: Final = 1e-4  # seconds; a turn has one sample at least, however long it takes
 
 Progress = Callable[[int, int, str], None]  # done, of how many turns, what is next
 
@@ -43,6 +45,31 @@ def setting_of(peers: Peers) -> Setting:
     return Setting(engines, chosen, peers)
 
 
+class _Budget:
+    """Shares what is left of the time among the turns that are left; making contexts ready comes out of it too."""
+
+    def __init__(self, seconds: float, turns: int) -> None:
+        self._start = time.monotonic()
+        self._seconds = seconds
+        self._turns = turns
+        self._done = 0
+        self._measured = 0.0
+
+    def turn(self) -> float:
+        """Seconds for the next one."""
+        passed = time.monotonic() - self._start
+        overhead = (passed - self._measured) / self._done if self._done else 0.0
+        seconds = (self._seconds - passed) / max(1, self._turns - self._done) - overhead
+        self._done += 1
+        return max(_LEAST_TURN, seconds)
+
+    def measured(self, seconds: float) -> None:
+        self._measured += seconds
+
+    def skip(self, turns: int) -> None:
+        self._turns -= turns
+
+
 def measure(
     cells: Sequence[Cell],
     setting: Setting,
@@ -52,46 +79,47 @@ def measure(
     rounds: int = ROUNDS,
     progress: Progress | None = None,
 ) -> Outcome:
-    """`seconds`: of measuring; making contexts ready comes on top."""
+    """`seconds`: about how long it takes, all together."""
     by_case: dict[Case, list[Cell]] = {}
     for cell in cells:
         by_case.setdefault(cell.case, []).append(cell)
-    turn = seconds / max(1, len(cells) * passes * rounds)
-    slices: dict[Cell, list[Slice]] = {cell: [] for cell in cells}
+    turns: dict[Cell, list[Slice]] = {cell: [] for cell in cells}
     failures: dict[Cell, str] = {}
+    budget = _Budget(seconds, len(cells) * passes * rounds)
     done = 0
     for _ in range(passes):
         for case, members in by_case.items():
             if progress is not None:
                 progress(done, passes * len(cells), case.operation)
             well = [cell for cell in members if cell not in failures]
+            meters: Mapping[Cell, Meter] = {}
             if well:
                 with catalogue.timed_module(well[0]).opened(well, setting) as meters:
-                    _rounds(meters, turn, rounds, slices, failures)
+                    for _ in range(rounds):
+                        _round(meters, budget, turns, failures)
+            budget.skip((len(members) - len(meters)) * rounds)
             done += len(members)
-    results = [_result(cell, turns) for cell, turns in slices.items() if turns and cell not in failures]
+    results = [_result(cell, own) for cell, own in turns.items() if own and cell not in failures]
     return Outcome(
         tuple(_with_ratios(results)),
         tuple(Failure(cell, why) for cell, why in failures.items()),
-        tuple(cell for cell, turns in slices.items() if not turns and cell not in failures),
+        tuple(cell for cell, own in turns.items() if not own and cell not in failures),
     )
 
 
-def _rounds(
-    meters: Mapping[Cell, Meter],
-    turn: float,
-    rounds: int,
-    slices: dict[Cell, list[Slice]],
-    failures: dict[Cell, str],
+def _round(
+    meters: Mapping[Cell, Meter], budget: _Budget, turns: dict[Cell, list[Slice]], failures: dict[Cell, str]
 ) -> None:
-    for _ in range(rounds):
-        for cell, meter in meters.items():
-            if cell in failures:
-                continue
-            try:
-                slices[cell].append(one_turn(meter, turn))
-            except WrongOutput as error:
-                failures[cell] = str(error.args[0])
+    for cell, meter in meters.items():
+        seconds = budget.turn()
+        if cell in failures:
+            continue
+        start = time.monotonic()
+        try:
+            turns[cell].append(one_turn(meter, seconds))
+        except WrongOutput as error:
+            failures[cell] = str(error.args[0])
+        budget.measured(min(seconds, time.monotonic() - start))
 
 
 def one_turn(meter: Meter, seconds: float) -> Slice:

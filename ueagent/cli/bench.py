@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ueagent_bench.model import Cell, Setting
 
-_SECONDS: Final = 35.0
+_SECONDS: Final = 45.0
 _QUICK_SECONDS: Final = 4.0
 
 
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peers", choices=("auto", "none"), default="auto", help="compare with the libraries at hand (auto), or none"
     )
-    parser.add_argument("--seconds", type=_seconds, metavar="N", help=f"time for measuring ({_SECONDS:g})")
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help=f"about how long to measure ({_SECONDS:g})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw cycles against payload (.png or .svg)")
     commands = parser.add_subparsers(dest="action", metavar="compare A.json B.json")
