@@ -64,10 +64,8 @@ def _section(results: Sequence[Result]) -> list[str]:
     ordered = sorted(results, key=lambda result: result.cell.is_peer)
     labels = list(dict.fromkeys(_label(result.cell) for result in ordered))
     head = ["", *(f"{payload} octets" if payload else "" for payload in payloads)]
-    rows = [
-        *([head] if any(head) else []),
-        *([label, *(_figure(table.get((label, payload))) for payload in payloads)] for label in labels),
-    ]
+    rows = [head] if any(head) else []
+    rows += [[label, *(_figure(table.get((label, payload))) for payload in payloads)] for label in labels]
     title = f"{first.operation} {first.suite}{streams}: {_unit(first.operation)}{compared}"
     return [title, *_columns(rows), ""]
 

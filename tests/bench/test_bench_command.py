@@ -73,6 +73,24 @@ def test_two_results_are_compared(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert NAME in capsys.readouterr().out
 
 
+def test_result_becomes_markdown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    assert main(["bench", "--json", "--scenario", NAME, "srtp_setup_gcm128_portable", *FAST]) == exits.OK
+    path.write_text(capsys.readouterr().out)
+    assert main(["bench", "tables", str(path)]) == exits.OK
+    printed = capsys.readouterr().out
+    assert "| gcm128 | protect | portable | 64 | **" in printed
+    assert "| `srtp_setup_gcm128_portable` | " in printed
+    assert "| processor | " in printed
+
+
+def test_half_a_result_does_not_become_markdown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"cells": []}')
+    assert main(["bench", "tables", str(path)]) == exits.FAILED
+    assert "not a whole result" in capsys.readouterr().err
+
+
 def test_comparison_with_a_missing_file_fails_and_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["bench", "compare", str(tmp_path / "a"), str(tmp_path / "b")]) == exits.FAILED
     assert str(tmp_path / "a") in capsys.readouterr().err

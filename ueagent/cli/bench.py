@@ -33,10 +33,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=_seconds, metavar="N", help=f"about how long to measure ({_SECONDS:g})")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw cycles against payload (.png or .svg)")
-    commands = parser.add_subparsers(dest="action", metavar="compare A.json B.json")
+    commands = parser.add_subparsers(dest="action", title="with results of --json")
     compare = commands.add_parser("compare", help="two results beside each other", description="Compare two results.")
     compare.add_argument("before", type=Path)
     compare.add_argument("after", type=Path)
+    tables = commands.add_parser("tables", help="a result as Markdown", description="Print a result as Markdown.")
+    tables.add_argument("result", type=Path)
 
 
 def _seconds(text: str) -> float:
@@ -47,8 +49,8 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.action == "compare":
-        return _compare(args.before, args.after)
+    if args.action is not None:
+        return _from_files(args)
     former = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _bench(args)
@@ -65,12 +67,15 @@ def _complain(text: object, status: int = exits.FAILED) -> int:
     return status
 
 
-def _compare(before: Path, after: Path) -> int:
-    from ueagent_bench.compare import NoResult, compare, load
+def _from_files(args: argparse.Namespace) -> int:
+    from ueagent_bench import compare, tables
 
     try:
-        sys.stdout.write(compare(load(before), load(after)))
-    except NoResult as error:
+        if args.action == "tables":
+            sys.stdout.write(tables.markdown(compare.load(args.result)))
+        else:
+            sys.stdout.write(compare.compare(compare.load(args.before), compare.load(args.after)))
+    except compare.NoResult as error:
         return _complain(error)
     return exits.OK
 
@@ -122,7 +127,7 @@ def _measure(args: argparse.Namespace, cells: list[Cell], setting: Setting) -> i
         name: asdict(catalogue.run_whole(name)) for name in args.scenario if name in catalogue.WHOLE
     }
     facts = [] if args.scenario or args.gates or args.quick else catalogue.all_facts(setting)
-    verdicts = gates.judge(outcome.named(), setting, machine.features()) if args.gates else []
+    verdicts = gates.judge(outcome.named(), setting, machine.features()) if args.gates or args.json else []
     if progress is not None:
         sys.stderr.write("\r\x1b[K")
     parts = (where, setting, outcome, facts, whole, verdicts)
