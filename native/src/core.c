@@ -50,7 +50,7 @@ int ums_equal(const void *a, const void *b, size_t len) {
   for (size_t i = 0; i < len; i++)
     difference |= (uint32_t)(x[i] ^ y[i]);
   __asm__ volatile("" : "+r"(difference)); /* no early exit can be deduced */
-  return (int)((difference - 1) >> 31);
+  return ums_verdict((int)((difference - 1) >> 31));
 }
 
 atomic_uint ums_fork_count;

@@ -39,6 +39,20 @@ UMS_ACCESS(64)
 #undef UMS_ACCESS
 
 /*
+ * The verdict on a tag: the one bit computed from secrets that a branch may depend on. A core built to be watched by
+ * valgrind with its keys poisoned (native/tests/memcheck.c) says so here.
+ */
+#ifdef UMS_MEMCHECK
+#include <valgrind/memcheck.h>
+static inline int ums_verdict(int verdict) {
+  VALGRIND_MAKE_MEM_DEFINED(&verdict, sizeof verdict);
+  return verdict;
+}
+#else
+static inline int ums_verdict(int verdict) { return verdict; }
+#endif
+
+/*
  * How often this process image has been forked: a child of fork() sees a larger number than its parent. An object
  * remembers the number it was made under and answers UMS_FORKED when it has changed.
  */

@@ -42,6 +42,12 @@ static inline int ums_job_lengths_ok(const ums_job *job, size_t max_tag) {
          (job->tag_len > 0 || (job->flags & UMS_JOB_ENCRYPT) != 0);
 }
 
+/*
+ * For loops over a length that also count blocks: a compiler may see that the loop could as well end when the counter
+ * gets somewhere, and the counter contains salt. Behind this it knows nothing about the length any more.
+ */
+#define UMS_OPAQUE(length) __asm__("" : "+r"(length))
+
 /* XORs the keystream that belongs to the job's IV to its cipher range. */
 typedef void ums_cipher_range(const void *cipher, const ums_job *job);
 

@@ -70,6 +70,7 @@ ALWAYS_INLINE void xor_rest(uint8_t *data, size_t len, const __m128i stream[]) {
 static void ctr(const aesni_key *k, __m128i counter, uint32_t count, uint8_t *data, size_t len) {
   __m128i stream[LANES];
   for (; len >= LANES * 16; data += LANES * 16, len -= LANES * 16, count += LANES) {
+    UMS_OPAQUE(len);
     keystream(k, stream, LANES, counter, count);
     for (int i = 0; i < LANES; i++)
       xor_block(data + 16 * i, stream[i]);
@@ -176,7 +177,7 @@ static ums_status run_gcm(const aesni_key *k, ums_job *job) {
   }
   keystream(k, &mask, 1, counter, 1);
   __m128i difference = _mm_xor_si128(_mm_xor_si128(gcm_hash(k, job), mask), load(tag));
-  if (!_mm_testz_si128(difference, difference))
+  if (!ums_verdict(_mm_testz_si128(difference, difference)))
     return UMS_AUTH_FAIL;
   ctr(k, counter, 2, text, job->cipher_len);
   return UMS_OK;

@@ -104,8 +104,10 @@ ALWAYS_INLINE void xor_blocks(const armv8ce_key *k, const int n, uint8x16_t coun
 }
 
 static void ctr(const armv8ce_key *k, uint8x16_t counter, uint32_t count, uint8_t *data, size_t len) {
-  for (; len >= 128; data += 128, len -= 128, count += 8)
+  for (; len >= 128; data += 128, len -= 128, count += 8) {
+    UMS_OPAQUE(len);
     xor_blocks(k, 8, counter, count, data);
+  }
   if (len >= 64) {
     xor_blocks(k, 4, counter, count, data);
     data += 64, len -= 64, count += 4;
@@ -294,7 +296,7 @@ static ums_status run_gcm(const armv8ce_key *k, ums_job *job) {
   }
   const uint8x16_t found = veorq_u8(veorq_u8(gcm_hash(k, job), mask), vld1q_u8(tag));
   const uint64x2_t difference = vreinterpretq_u64_u8(found);
-  if ((vgetq_lane_u64(difference, 0) | vgetq_lane_u64(difference, 1)) != 0)
+  if (!ums_verdict((vgetq_lane_u64(difference, 0) | vgetq_lane_u64(difference, 1)) == 0))
     return UMS_AUTH_FAIL;
   ctr(k, counter, 2, text, job->cipher_len);
   return UMS_OK;

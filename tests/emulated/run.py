@@ -25,10 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+from support.core_build import ROOT, build, run  # noqa: E402  # needs the path above
+
 COUNTS = HERE / "counts.json"
 TOLERANCE = 1.03
-CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
 
 
 @dataclass(frozen=True)
@@ -82,44 +83,15 @@ COUNTED = [
 ]
 
 
-def sh(command: list[str], **options: object) -> str:
-    """Standard output; what the command says on standard error is shown when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload]
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command[:3])} ... ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return str(done.stdout)
-
-
-def build(machine: Machine, program: Path, out: Path) -> Path:
-    """`program` with the core as build_native.py would build it for that machine."""
-    found = sh(
-        [
-            sys.executable,
-            "-c",
-            "import build_native as b, json; print(json.dumps([b.sources(), b.ISA_FLAGS, b.ATOMICS]))",
-        ],
-        env={**os.environ, "PYTHONPATH": str(ROOT / "native"), "UEAGENT_TARGET_MACHINE": machine.name},
-    )
-    sources, isa_flags, libraries = json.loads(found)
-    folder = out / machine.triplet
-    folder.mkdir(exist_ok=True)
-    objects = [folder / (Path(name).stem + ".o") for name in sources]
-    include = [f"-I{ROOT}/native/include", f"-I{ROOT}/native/src"]
-    for source, target in zip(sources, objects, strict=True):
-        if not target.exists():
-            flags = [*CFLAGS, *isa_flags.get(Path(source).name, []), *include]
-            sh([machine.compiler, *flags, "-c", str(ROOT / source), "-o", str(target)])
-    binary = folder / program.stem
-    names = [str(program), *map(str, objects)]
-    sh([machine.compiler, *CFLAGS, *include, *names, "-o", str(binary), *libraries])
-    return binary
+def build_for(machine: Machine, program: Path, out: Path) -> Path:
+    return build(program, out / machine.triplet, machine.compiler, machine.name)
 
 
 def known_answers(name: str, out: Path) -> None:
     machine = MACHINES[name]
-    binary = build(machine, ROOT / "native" / "tests" / "kat.c", out)
+    binary = build_for(machine, ROOT / "native" / "tests" / "kat.c", out)
     for processor, engines in machine.processors.items():
-        text = sh([machine.qemu, "-cpu", processor, "-L", machine.sysroot, str(binary)])
+        text = run([machine.qemu, "-cpu", processor, "-L", machine.sysroot, str(binary)])
         print(f"{name} {processor}: {text.splitlines()[-1]}")
         reported = dict(re.findall(r"^engine (\w+): (\w+)$", text, re.M))
         if reported != engines:
@@ -141,12 +113,12 @@ def instructions(machine: Machine, plugin: Path, binary: Path, engine: str, suit
 
 def counts(out: Path, record: bool) -> None:
     plugin = out / "counter.so"
-    sh(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", str(HERE / "counter.c"), "-o", str(plugin)])
+    run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", str(HERE / "counter.c"), "-o", str(plugin)])
     known: dict[str, int] = json.loads(COUNTS.read_text()) if COUNTS.exists() else {}
     found, worse = {}, []
     for name, engine, suite, burst in COUNTED:
         machine = MACHINES[name]
-        binary = build(machine, HERE / "count.c", out)
+        binary = build_for(machine, HERE / "count.c", out)
         label = f"{name} {engine} suite {suite}, {burst} a call"
         found[label] = instructions(machine, plugin, binary, engine, suite, burst)
         limit = known.get(label, 0) * TOLERANCE
@@ -168,6 +140,7 @@ NEEDED_BY_THEM = ["iniconfig", "packaging", "pluggy", "pycparser", "pygments", "
 NOT_EMULATED = {
     "tests/native/test_srtp_inside.py": "a program of the target cannot start another one",
     "tests/native/test_memory_probe.py": "as that, and memory is the emulator's",
+    "tests/native/test_memcheck.py": "valgrind runs programs of its own machine",
     "tests/native/test_arena.py::test_the_kernel_confirms_what_the_flags_claim": "smaps is written by the emulator",
     "tests/native/test_arena.py::test_a_child_process_sees_zeros": "the emulator does not pass MADV_WIPEONFORK on",
     "tests/native/test_arena.py::test_a_closed_arena_is_unmapped_and_closing_again_does_nothing": "as smaps",
@@ -176,7 +149,7 @@ NOT_EMULATED = {
 
 def debian_mirror() -> str:
     """Where apt is configured to get the main archive of this release from."""
-    for line in sh(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)"]).splitlines():
+    for line in run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)"]).splitlines():
         uri, _, release = line.partition(" ")
         if release == "bookworm":
             return uri
@@ -187,20 +160,20 @@ def make_tree(tree: Path) -> None:
     """A Debian for arm64, unpacked and not installed, and the wheels beside it."""
     staging = tree / "staging"
     options = ["--arch=arm64", "--foreign", "--variant=minbase", "--include=python3"]
-    sh(["debootstrap", *options, "bookworm", str(staging), debian_mirror()])
+    run(["debootstrap", *options, "bookworm", str(staging), debian_mirror()])
     for package in sorted((staging / "var/cache/apt/archives").glob("*.deb")):
-        sh(["dpkg", "-x", str(package), str(tree / "root")])
+        run(["dpkg", "-x", str(package), str(tree / "root")])
     tags = [f"--platform=manylinux{tag}_aarch64" for tag in ("2014", "_2_17", "_2_28")]
     abis = ["--implementation=cp", "--python-version=3.11", "--abi=cp311", "--abi=abi3", "--abi=none"]
     where = ["--target", str(tree / "site"), "--no-deps", "--only-binary=:all:"]
-    sh([sys.executable, "-m", "pip", "install", "-q", *where, *abis, *tags, *PYTHON_PACKAGES, *NEEDED_BY_THEM])
+    run([sys.executable, "-m", "pip", "install", "-q", *where, *abis, *tags, *PYTHON_PACKAGES, *NEEDED_BY_THEM])
     (tree / "complete").touch()
 
 
 def cross_wheel(machine: Machine, out: Path) -> Path:
     """The project's own wheel for aarch64, built from a copy so that no build folder is left behind."""
     copy, site = out / "source", out / "wheel"
-    files = sh(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT).splitlines()
+    files = run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT).splitlines()
     for name in files:
         source, target = ROOT / name, copy / name
         if source.is_file():
@@ -214,7 +187,7 @@ def cross_wheel(machine: Machine, out: Path) -> Path:
         "AR": f"{machine.triplet}-ar",
         "LDSHARED": f"{machine.compiler} -shared",
     }
-    sh([sys.executable, "-m", "build", "-n", "-w", "-o", str(out / "dist"), str(copy)], env={**os.environ, **cross})
+    run([sys.executable, "-m", "build", "-n", "-w", "-o", str(out / "dist"), str(copy)], env={**os.environ, **cross})
     (wheel,) = (out / "dist").glob("*.whl")
     zipfile.ZipFile(wheel).extractall(site)
     return site
