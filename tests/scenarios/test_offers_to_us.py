@@ -76,7 +76,7 @@ def test_the_conformance_message_with_crypto_on_avp_is_answered_in_kind() -> Non
 
 
 def test_crypto_on_avp_alone_is_ignored() -> None:
-    """SDES-1, issue: by CAP-2 with 3ge2ae, else ignored."""
+    """SDES-1, CAP-2: it counts with 3ge2ae only."""
     agent = bob()
     answer = take(agent, offer(CM80, proto="RTP/AVP"))
     assert "crypto" not in answer
