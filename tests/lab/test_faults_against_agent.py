@@ -277,7 +277,7 @@ def test_applied_that_leaked_from_the_far_end_assures_nothing() -> None:
 
 
 def test_wrong_key_lets_no_sound_through_and_is_counted() -> None:
-    """EDGE-17, SRTP-15: counters move and nothing else."""
+    """EDGE-17, SRTP-7, DYN-11: counters move and nothing else."""
 
     async def body(here: Stage) -> None:
         await here.call()

@@ -207,6 +207,19 @@ def test_new_ssrc_begins_with_a_rollover_counter_of_zero() -> None:
         assert [s.roc for s in tx.streams()] == [1, 0]
 
 
+@pytest.mark.parametrize("suite", [CM80, GCM128])
+def test_streams_that_collide_in_their_ssrc_never_share_an_index(suite: str) -> None:
+    """DYN-13, SRTP-11: two sources of one SSRC under one key; whatever leaves has an index of its own."""
+    with sender(suite) as tx:
+        left = []
+        for step in range(200):
+            for payload, seq in ((b"one" * 8, 1000 + step), (b"two" * 8, 1050 + step)):
+                if refusal(tx, rtp(seq, payload=payload), sending=True) == Status.OK:
+                    left.append(seq)
+        assert sorted(left) == list(range(1000, 1250))
+        assert tx.stats().replay == 150
+
+
 def test_new_context_begins_with_a_rollover_counter_of_zero() -> None:
     """SDES-18: keys are never replaced inside a context."""
     for _ in range(2):
