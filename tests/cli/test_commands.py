@@ -77,3 +77,18 @@ def test_no_agent_on_the_socket_has_its_own_exit_status(
     nowhere = tmp_path_factory.mktemp("s") / "nowhere.sock"
     assert main([*arguments, "--socket", str(nowhere)]) == exits.NO_AGENT
     assert "no agent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "library"), [(["demo"], "pylibsrtp"), (["call", "x.y.Z"], "msgspec")])
+def test_library_that_is_not_installed_is_named_in_one_sentence(arguments: list[str], library: str) -> None:
+    script = (
+        "import importlib.abc, sys\n"
+        "class Refuse(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {library!r}: raise ModuleNotFoundError(f'No module named {library}', name={library!r})\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from ueagent.cli.commands import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    wanted = f"ueagent {arguments[0]}: needs the Python module {library}, which is not installed\n"
+    assert (done.returncode, done.stderr) == (exits.FAILED, wanted)

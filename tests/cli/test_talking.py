@@ -82,6 +82,11 @@ def test_refused_call_fails_with_the_reason_on_stderr(agent: str, capsys: pytest
     assert "interface_not_found" in capsys.readouterr().err
 
 
+def test_call_of_a_method_with_many_replies_says_how(agent: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["call", "org.ueagent.Agent.Subscribe", "--socket", agent]) == exits.USAGE
+    assert capsys.readouterr().err.endswith("say --more\n")
+
+
 def test_call_with_more_prints_a_line_for_each_reply_and_ends_cleanly_on_a_signal(agent: str) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "call", "org.ueagent.Agent.Subscribe", "--more", "--socket", agent],

@@ -44,12 +44,19 @@ def _parameters(text: str) -> dict[str, Any] | None:
 
 async def _call(socket: str | None, method: str, parameters: dict[str, Any], more: bool) -> int:
     from ueagent.client import AgentClient
+    from ueagent.errors import UsageError
 
     async with AgentClient.connect(socket) as agent:
         if more:
             async for reply in agent.call_more(method, parameters):
                 sys.stdout.write(json.dumps(reply) + "\n")
                 sys.stdout.flush()
-        else:
+            return exits.OK
+        try:
             sys.stdout.write(json.dumps(await agent.call(method, parameters), indent=2) + "\n")
+        except UsageError as error:
+            if error.code != "expected_more":
+                raise
+            sys.stderr.write(f"ueagent call: {method} replies many times: say --more\n")
+            return exits.USAGE
     return exits.OK

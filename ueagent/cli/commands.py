@@ -95,6 +95,11 @@ def _run(command: Command, arguments: list[str]) -> int:
         return exits.INTERRUPTED
     except BrokenPipeError:
         return exits.OK  # whoever read our output has gone
+    except ModuleNotFoundError as missing:
+        if (missing.name or "ueagent").startswith("ueagent"):
+            raise  # ours: a bug
+        sys.stderr.write(f"ueagent {command.name}: needs the Python module {missing.name}, which is not installed\n")
+        return exits.FAILED
 
 
 def _end_output(status: int) -> int:
