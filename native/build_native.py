@@ -23,9 +23,10 @@ SANITIZE = os.environ.get("UEAGENT_SANITIZE") == "1"
 # Source files that need more than the machine's baseline. Chosen at run time, so never -march=native.
 _AVX512 = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vbmi2"]
 # SHA-1 in lanes: a round's last addition must stay last (x86/sha1_lanes.h), and -O3 unrolls the transpositions.
-_LANES = ["-O3", "-fno-tree-reassoc"] if "clang" not in os.environ.get("CC", "") else ["-O3"]
+_LANES = ["-O3", "-fno-tree-reassoc", "-fno-schedule-insns2"] if "clang" not in os.environ.get("CC", "") else ["-O3"]
 _X86: dict[str, list[str]] = {
-    "engine_aesni.c": ["-maes", "-mpclmul", "-msse4.1"],
+    "engine_aesni.c": ["-maes", "-mpclmul", "-msse4.1", "-msha"],
+    "engine_vaes256.c": ["-mavx2", "-maes", "-mvaes", "-mpclmul", "-mvpclmulqdq", "-msha"],
     "engine_vaes512.c": [*_AVX512, "-maes", "-mvaes", "-mpclmul", "-mvpclmulqdq", "-msha"],
     "mac_ni.c": ["-O3", "-msha", "-msse4.1"],
     "mac_x16_avx512.c": [*_LANES, *_AVX512],

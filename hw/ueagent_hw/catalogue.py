@@ -19,6 +19,7 @@ class Descriptor:
 # In the order of the C core's table (compared by a test).
 CATALOGUE: Final = (
     Descriptor("vaes512", "cpu", ("vaes", "vpclmulqdq", "avx512vl"), "VAES, VPCLMULQDQ and AVX-512 of x86-64"),
+    Descriptor("vaes256", "cpu", ("vaes", "vpclmulqdq", "avx2"), "VAES and VPCLMULQDQ of x86-64 with AVX2"),
     Descriptor("aesni", "cpu", ("aes", "pclmulqdq", "sse4_1"), "AES-NI and PCLMULQDQ of x86-64"),
     Descriptor("armv8ce", "cpu", ("aes",), "cryptography extensions of ARMv8; GCM needs pmull too"),
     Descriptor("portable", "cpu", (), "constant-time C for every machine"),

@@ -5,9 +5,7 @@
 
 static const ums_engine *const ENGINES[] = {
     &ums_engine_vaes512, /* NULL where it was not built, as the next ones */
-    &ums_engine_aesni,
-    &ums_engine_armv8ce,
-    &ums_engine_portable,
+    &ums_engine_vaes256, &ums_engine_aesni, &ums_engine_armv8ce, &ums_engine_portable,
 };
 #define N_ROWS (sizeof ENGINES / sizeof *ENGINES)
 

@@ -14,6 +14,7 @@
 /* Weak: an engine that was not built for this machine has the address NULL, and its row in ENGINES is empty. */
 extern const ums_engine ums_engine_portable;
 extern const ums_engine ums_engine_aesni __attribute__((weak));
+extern const ums_engine ums_engine_vaes256 __attribute__((weak));
 extern const ums_engine ums_engine_vaes512 __attribute__((weak));
 extern const ums_engine ums_engine_armv8ce __attribute__((weak));
 

@@ -1,35 +1,14 @@
 /*
  * The engine for x86-64 with VAES, VPCLMULQDQ and AVX-512: four AES blocks and four GHASH products an instruction,
- * HMAC-SHA1 across the packets of a burst (x86/mac.h), and a way of its own for a lone packet.
- *
- * GHASH's numbers are those of engine_aesni.c: octets reversed, powers stored divided by x. The table holds falling
- * powers, so four neighbours are one load, and a packet of up to N_POWERS blocks needs one reduction.
+ * HMAC-SHA1 across the packets of a burst (x86/mac.h), and a way of its own for a lone packet. What it shares with the
+ * other x86 engines, GHASH's numbers among it, is in x86/key.h.
  *
  * Counter blocks are the IV with a block number in its last octet: a job has at most UMS_MAX_PACKET octets, 128 blocks.
  */
-#include <immintrin.h>
-
-#include "engine.h"
 #include "x86/cpu.h"
-#include "x86/mac.h"
+#include "x86/key.h"
 #include "x86/sha1_ni.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define N_POWERS 32
-
-typedef struct vaes_key {
-  __m128i round_key[UMS_AES_MAX_ROUNDS + 1];
-  const x86_mac_plan *plan;
-  uint8_t rounds, loaded, transform, sha_ni;
-  _Alignas(64) uint32_t states[16]; /* HMAC: inner in [0..5), outer in [8..13) */
-  uint8_t h_power[N_POWERS][16];    /* [i] is H^(N_POWERS - i) / x */
-} vaes_key;
-
-_Static_assert(sizeof(vaes_key) <= UMS_KEY_MAX, "a prepared key fits into ums_key");
-
-static const vaes_key *prepared(const ums_key *key) { return (const vaes_key *)(const void *)key->prepared; }
-
-ALWAYS_INLINE __m128i load(const void *p) { return _mm_loadu_si128((const __m128i *)p); }
 ALWAYS_INLINE __m512i reverse_octets(__m512i v) {
   return _mm512_shuffle_epi8(v, _mm512_broadcast_i32x4(_mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f)));
 }
@@ -38,10 +17,10 @@ ALWAYS_INLINE __mmask64 first_octets(size_t n) { return n >= 64 ? ~(__mmask64)0 
 /* --------------------------------------------------------------------------------------------------------- AES -- */
 
 /* A round key four times. Loaded where it is used: eleven registers full of them would crowd out everything else. */
-ALWAYS_INLINE __m512i round_key(const vaes_key *k, int r) { return _mm512_broadcast_i32x4(k->round_key[r]); }
+ALWAYS_INLINE __m512i round_key(const x86_key *k, int r) { return _mm512_broadcast_i32x4(k->round_key[r]); }
 
 /* n vectors of counter blocks, already xored with the first round key. */
-ALWAYS_INLINE void encrypt(const vaes_key *k, const int rounds, __m512i b[], const int n) {
+ALWAYS_INLINE void encrypt(const x86_key *k, const int rounds, __m512i b[], const int n) {
 #pragma GCC unroll 13
   for (int r = 1; r < rounds; r++) {
     const __m512i key = round_key(k, r);
@@ -62,7 +41,7 @@ ALWAYS_INLINE __m512i numbers(uint32_t first) {
 }
 
 /* XORs keystream from block number `first` on; `iv` holds the IV xored with the first round key. */
-ALWAYS_INLINE void ctr(const vaes_key *k, const int rounds, __m512i iv, uint32_t first, uint8_t *data, size_t len) {
+ALWAYS_INLINE void ctr(const x86_key *k, const int rounds, __m512i iv, uint32_t first, uint8_t *data, size_t len) {
   const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
   __m512i count = numbers(first), b[4];
   for (; len >= 256; data += 256, len -= 256) {
@@ -100,29 +79,14 @@ ALWAYS_INLINE void ctr(const vaes_key *k, const int rounds, __m512i iv, uint32_t
   }
 }
 
-ALWAYS_INLINE void ctr_job_rounds(const vaes_key *k, const int rounds, const ums_job *job, uint32_t first) {
+ALWAYS_INLINE void ctr_job_rounds(const x86_key *k, const int rounds, const ums_job *job, uint32_t first) {
   __m512i iv = _mm512_broadcast_i32x4(load(job->iv));
   if (first != 0) /* GCM: twelve octets of IV */
     iv = _mm512_maskz_mov_epi32(0x7777, iv);
   ctr(k, rounds, _mm512_xor_si512(iv, round_key(k, 0)), first, job->data + job->cipher_off, job->cipher_len);
 }
 
-static inline int from_block_0(const ums_job *job) {
-  return (job->iv[14] | job->iv[15]) == 0 && job->cipher_len <= UMS_MAX_PACKET;
-}
-
-/* RFC 3711, 4.1.1 starts every packet at block 0. What does not, or is no packet (vectors), goes block by block. */
-static void ctr_from(const vaes_key *k, const ums_job *job) {
-  ums_job block = *job;
-  uint32_t count = ums_load32(job->iv + 12);
-  for (uint32_t left = job->cipher_len; left > 0; left -= block.cipher_len, block.cipher_off += block.cipher_len) {
-    block.cipher_len = left < 16 ? left : 16;
-    ums_store32(block.iv + 12, count++);
-    ctr_job_rounds(k, k->rounds, &block, 0);
-  }
-}
-
-static void ctr_job(const vaes_key *k, const ums_job *job, uint32_t first) {
+static void ctr_job(const x86_key *k, const ums_job *job, uint32_t first) {
   switch (k->rounds) {
   case 10:
     ctr_job_rounds(k, 10, job, first);
@@ -135,6 +99,8 @@ static void ctr_job(const vaes_key *k, const ums_job *job, uint32_t first) {
     break;
   }
 }
+
+static void ctr_job_0(const x86_key *k, const ums_job *job) { ctr_job(k, job, 0); }
 
 /* ------------------------------------------------------------------------------------------------------- GHASH -- */
 
@@ -154,20 +120,12 @@ ALWAYS_INLINE __m128i across(__m512i v) { /* the sum of the four quarters */
   return _mm_xor_si128(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
 }
 
-ALWAYS_INLINE __m128i reduce(const product *p) {
-  const __m128i fold = _mm_set_epi64x(0, (long long)0xc200000000000000);
-  const __m128i mid = across(p->mid);
-  __m128i lo = _mm_xor_si128(across(p->lo), _mm_slli_si128(mid, 8));
-  const __m128i hi = _mm_xor_si128(across(p->hi), _mm_srli_si128(mid, 8));
-  lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, fold, 0x00));
-  lo = _mm_xor_si128(_mm_shuffle_epi32(lo, 0x4e), _mm_clmulepi64_si128(lo, fold, 0x00));
-  return _mm_xor_si128(hi, lo);
-}
+ALWAYS_INLINE __m128i reduce(const product *p) { return x86_reduce(across(p->hi), across(p->mid), across(p->lo)); }
 
 /*
- * One GHASH. Blocks come up to four at a time; a group of at most N_POWERS blocks shares a reduction and must be filled
- * exactly, because each block's power counts the blocks that follow it in its group. All vectors but the last are full,
- * so groups of N_POWERS end between vectors; AAD that needs vectors of its own has groups of its own, too.
+ * One GHASH. Blocks come up to four at a time; a group of at most X86_POWERS blocks shares a reduction and must be
+ * filled exactly, because each block's power counts the blocks that follow it in its group. All vectors but the last
+ * are full, so groups of X86_POWERS end between vectors; AAD that needs vectors of its own has groups of its own, too.
  */
 typedef struct ghash {
   const uint8_t (*h_power)[16];
@@ -176,11 +134,11 @@ typedef struct ghash {
 } ghash;
 
 ALWAYS_INLINE size_t group_of(size_t aad, size_t left) {
-  const size_t blocks = aad > 0 && left > N_POWERS ? aad : left;
-  return blocks < N_POWERS ? blocks : N_POWERS;
+  const size_t blocks = aad > 0 && left > X86_POWERS ? aad : left;
+  return blocks < X86_POWERS ? blocks : X86_POWERS;
 }
 
-ALWAYS_INLINE ghash ghash_begin(const vaes_key *k, size_t aad, size_t total) {
+ALWAYS_INLINE ghash ghash_begin(const x86_key *k, size_t aad, size_t total) {
   const __m512i zero = _mm512_setzero_si512();
   return (ghash){k->h_power, {zero, zero, zero}, group_of(aad, total), aad, total};
 }
@@ -194,7 +152,7 @@ ALWAYS_INLINE void ghash_add(ghash *g, __m512i v, size_t n) {
     g->sum = (product){zero, zero, zero};
     g->group = group_of(g->aad, g->left);
   }
-  add_product(&g->sum, v, _mm512_loadu_si512(g->h_power[N_POWERS - g->group]));
+  add_product(&g->sum, v, _mm512_loadu_si512(g->h_power[X86_POWERS - g->group]));
   g->group -= n;
   g->left -= n;
 }
@@ -220,10 +178,7 @@ ALWAYS_INLINE __m128i lengths_block(const ums_job *job) {
                         (long long)__builtin_bswap64(8 * ((uint64_t)job->auth_len + job->tail_len)));
 }
 
-ALWAYS_INLINE __m128i tag_of(const ghash *g, __m128i mask) {
-  const __m128i octets = _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f);
-  return _mm_xor_si128(_mm_shuffle_epi8(reduce(&g->sum), octets), mask);
-}
+ALWAYS_INLINE __m128i tag_of(const ghash *g, __m128i mask) { return _mm_xor_si128(reversed(reduce(&g->sum)), mask); }
 
 /*
  * The packet as GCM sees it, in vectors of four blocks: the last block of AAD, then the text, then the lengths. The
@@ -278,8 +233,7 @@ ALWAYS_INLINE __m512i frame_load(const frame *f, size_t i) {
 }
 
 /* The next n vectors of keystream (at most four). */
-ALWAYS_INLINE void stream_take(const vaes_key *k, const int rounds, __m512i iv, __m512i *count, __m512i b[4],
-                               size_t n) {
+ALWAYS_INLINE void stream_take(const x86_key *k, const int rounds, __m512i iv, __m512i *count, __m512i b[4], size_t n) {
   const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; i++) {
@@ -297,7 +251,7 @@ ALWAYS_INLINE void stream_take(const vaes_key *k, const int rounds, __m512i iv, 
 }
 
 /* SP 800-38D, 7.1 and 7.2. Nothing is decrypted before the tag has verified. */
-ALWAYS_INLINE ums_status gcm_rounds(const vaes_key *k, const int rounds, ums_job *job) {
+ALWAYS_INLINE ums_status gcm_rounds(const x86_key *k, const int rounds, ums_job *job) {
   const int sending = (job->flags & UMS_JOB_ENCRYPT) != 0;
   const __m512i iv =
       _mm512_xor_si512(_mm512_maskz_mov_epi32(0x7777, _mm512_broadcast_i32x4(load(job->iv))), round_key(k, 0));
@@ -347,10 +301,10 @@ ALWAYS_INLINE ums_status gcm_rounds(const vaes_key *k, const int rounds, ums_job
   return UMS_OK;
 }
 
-static __attribute__((noinline)) ums_status gcm_128(const vaes_key *k, ums_job *job) { return gcm_rounds(k, 10, job); }
-static __attribute__((noinline)) ums_status gcm_256(const vaes_key *k, ums_job *job) { return gcm_rounds(k, 14, job); }
+static __attribute__((noinline)) ums_status gcm_128(const x86_key *k, ums_job *job) { return gcm_rounds(k, 10, job); }
+static __attribute__((noinline)) ums_status gcm_256(const x86_key *k, ums_job *job) { return gcm_rounds(k, 14, job); }
 
-static ums_status gcm(const vaes_key *k, ums_job *job) {
+static ums_status gcm(const x86_key *k, ums_job *job) {
   if (job->tag_len != UMS_GCM_TAG || job->cipher_len > UMS_MAX_PACKET)
     return UMS_ENGINE;
   return k->rounds == 10 ? gcm_128(k, job) : gcm_256(k, job);
@@ -358,22 +312,7 @@ static ums_status gcm(const vaes_key *k, ums_job *job) {
 
 /* --------------------------------------------------------------------------------------------- AES-CM with HMAC -- */
 
-/* The end of a MAC's input: what stands at octet `at` of a block (or before it: at < 0) of tail, 0x80 and length. */
-typedef struct mac_end {
-  uint64_t octets; /* tail and 0x80, first octet lowest */
-  uint32_t n;      /* of them: tail_len + 1 */
-  uint32_t bits;   /* length of the message with the key block */
-} mac_end;
-
-ALWAYS_INLINE mac_end mac_end_of(const ums_job *job) {
-  uint32_t tail;
-  memcpy(&tail, job->tail, 4);
-  const uint32_t shift = 8 * job->tail_len;
-  return (mac_end){(shift == 0 ? 0 : tail & (0xffffffff >> (32 - shift))) | (uint64_t)0x80 << shift, job->tail_len + 1u,
-                   8 * (64 + job->auth_len + job->tail_len)};
-}
-
-/* v holds the block's octets of the message and zeros; `at` = octets of the message that are left at its start. */
+/* v holds a block's octets of the message and zeros; `at`: where the end begins in it (before it: at < 0). */
 ALWAYS_INLINE __m512i mac_end_put(const mac_end *end, __m512i v, int64_t at, int last) {
   uint64_t octets = end->octets;
   __mmask64 where = ((__mmask64)1 << end->n) - 1;
@@ -388,8 +327,6 @@ ALWAYS_INLINE __m512i mac_end_put(const mac_end *end, __m512i v, int64_t at, int
   return v;
 }
 
-ALWAYS_INLINE uint32_t mac_blocks(const ums_job *job) { return (job->auth_len + job->tail_len + 9 + 63) / 64; }
-
 ALWAYS_INLINE void sha1_block(sha1_ni_state *s, __m512i v) {
   __m128i m[1][4];
   v = reverse_octets(v);
@@ -400,7 +337,7 @@ ALWAYS_INLINE void sha1_block(sha1_ni_state *s, __m512i v) {
   sha1_ni_rounds(1, s, m);
 }
 
-ALWAYS_INLINE __m256i sha1_outer(const vaes_key *k, const sha1_ni_state *inner) { /* 20 octets of digest, then zeros */
+ALWAYS_INLINE __m256i sha1_outer(const x86_key *k, const sha1_ni_state *inner) { /* 20 octets of digest, then zeros */
   sha1_ni_state o = sha1_ni_state_load(k->states + 8);
   __m128i m[1][4];
   sha1_ni_outer_block(m[0], inner);
@@ -411,7 +348,7 @@ ALWAYS_INLINE __m256i sha1_outer(const vaes_key *k, const sha1_ni_state *inner) 
 }
 
 /* MAC of what lies in memory. */
-ALWAYS_INLINE __m256i mac_one(const vaes_key *k, const ums_job *job) {
+ALWAYS_INLINE __m256i mac_one(const x86_key *k, const ums_job *job) {
   const mac_end end = mac_end_of(job);
   const uint32_t blocks = mac_blocks(job);
   const uint8_t *p = job->data;
@@ -445,7 +382,7 @@ ALWAYS_INLINE int tag_equal(const ums_job *job, __m256i mac) {
  * A lone packet to send: the ciphertext goes from its register into the MAC, one vector ahead of it, so that SHA-1,
  * which waits for itself, hides the cipher. The header is 12 octets, three words that every vector moves up by.
  */
-ALWAYS_INLINE __m256i protect_one_rounds(const vaes_key *k, const int rounds, const ums_job *job) {
+ALWAYS_INLINE __m256i protect_one_rounds(const x86_key *k, const int rounds, const ums_job *job) {
   const mac_end end = mac_end_of(job);
   const uint32_t blocks = mac_blocks(job);
   const __m512i four = _mm512_maskz_set1_epi32(0x8888, 4 << 24);
@@ -493,19 +430,19 @@ ALWAYS_INLINE __m256i protect_one_rounds(const vaes_key *k, const int rounds, co
   return sha1_outer(k, &h);
 }
 
-static void cipher(const vaes_key *k, const ums_job *job) {
+static void cipher(const x86_key *k, const ums_job *job) {
   if (k->transform != UMS_AES_CM)
     return;
-  if (from_block_0(job))
+  if (x86_from_block_0(job))
     ctr_job(k, job, 0);
   else
-    ctr_from(k, job);
+    x86_ctr_block_by_block(k, job, ctr_job_0);
 }
 
-static ums_status hmac_one(const vaes_key *k, ums_job *job) {
+static ums_status hmac_one(const x86_key *k, ums_job *job) {
   if ((job->flags & UMS_JOB_ENCRYPT) != 0) {
     if (k->transform == UMS_AES_CM && job->cipher_off == 12 && job->auth_len == 12 + job->cipher_len &&
-        from_block_0(job)) {
+        x86_from_block_0(job)) {
       tag_store(job, k->rounds == 10   ? protect_one_rounds(k, 10, job)
                      : k->rounds == 12 ? protect_one_rounds(k, 12, job)
                                        : protect_one_rounds(k, 14, job));
@@ -521,39 +458,23 @@ static ums_status hmac_one(const vaes_key *k, ums_job *job) {
   return UMS_OK;
 }
 
-/* Up to X86_MAC_BURST packets: all ciphers, then all MACs in as many lanes as there are packets; receiving, the MACs
- * first. */
+static void item_last(x86_mac_item *item, const ums_job *job) {
+  const mac_end end = mac_end_of(job);
+  const int64_t left = job->auth_len % 64;
+  const __m512i v = _mm512_maskz_loadu_epi8(first_octets((size_t)left), job->data + 64 * (size_t)item->direct);
+  _mm512_store_si512(item->last, mac_end_put(&end, v, left, item->direct + 1 == item->blocks));
+  if (item->direct + 1 < item->blocks)
+    _mm512_store_si512(item->last + 64, mac_end_put(&end, _mm512_setzero_si512(), left - 64, 1));
+}
+
+ALWAYS_INLINE __m256i digest_load(const uint8_t digest[32]) {
+  return _mm256_loadu_si256((const __m256i *)(const void *)digest);
+}
+static void item_tag_store(ums_job *job, const uint8_t digest[32]) { tag_store(job, digest_load(digest)); }
+static int item_tag_equal(const ums_job *job, const uint8_t digest[32]) { return tag_equal(job, digest_load(digest)); }
+
 static void hmac_burst(ums_job *const job[], size_t n) {
-  x86_mac_item item[X86_MAC_BURST];
-  for (size_t i = 0; i < n; i++) /* all of them first: what was just stored in parts is slow to load as a whole */
-    if ((job[i]->flags & UMS_JOB_ENCRYPT) != 0)
-      cipher(prepared(job[i]->key), job[i]);
-  for (size_t i = 0; i < n; i++) {
-    const vaes_key *k = prepared(job[i]->key);
-    const uint32_t direct = job[i]->auth_len / 64, blocks = mac_blocks(job[i]);
-    const mac_end end = mac_end_of(job[i]);
-    const int64_t left = job[i]->auth_len % 64;
-    const uint8_t *p = job[i]->data + 64 * (size_t)direct;
-    const __m512i v = _mm512_maskz_loadu_epi8(first_octets((size_t)left), p);
-    item[i].data = job[i]->data;
-    item[i].states = k->states;
-    item[i].direct = direct;
-    item[i].blocks = blocks;
-    _mm512_store_si512(item[i].last, mac_end_put(&end, v, left, direct + 1 == blocks));
-    if (direct + 1 < blocks)
-      _mm512_store_si512(item[i].last + 64, mac_end_put(&end, _mm512_setzero_si512(), left - 64, 1));
-  }
-  ums_mac_burst(prepared(job[0]->key)->plan, item, n);
-  for (size_t i = 0; i < n; i++) {
-    const __m256i mac = _mm256_loadu_si256((const __m256i *)(const void *)item[i].digest);
-    job[i]->status = UMS_OK;
-    if ((job[i]->flags & UMS_JOB_ENCRYPT) != 0)
-      tag_store(job[i], mac);
-    else if (tag_equal(job[i], mac))
-      cipher(prepared(job[i]->key), job[i]);
-    else
-      job[i]->status = UMS_AUTH_FAIL;
-  }
+  x86_hmac_burst(job, n, cipher, item_last, item_tag_store, item_tag_equal);
 }
 
 /* -------------------------------------------------------------------------------------------------- the engine -- */
@@ -564,97 +485,14 @@ static int probe(void) {
          __builtin_cpu_supports("avx512vbmi2") && x86_has(X86_VAES) && x86_has(X86_VPCLMULQDQ);
 }
 
-static uint32_t sub_word(uint32_t word) { /* AESKEYGENASSIST puts SubWord of element 1 into element 0 */
-  return (uint32_t)_mm_cvtsi128_si32(_mm_aeskeygenassist_si128(_mm_set_epi32(0, 0, (int)word, 0), 0));
-}
-
-static void expand_cipher_key(vaes_key *k, const ums_session_key *key) {
-  uint32_t words[4 * (UMS_AES_MAX_ROUNDS + 1)];
-  k->rounds = (uint8_t)ums_aes_rounds(key->cipher_key_len);
-  ums_aes_expand_key(words, key->cipher_key, key->cipher_key_len, sub_word);
-  memcpy(k->round_key, words, 16 * (k->rounds + 1u));
-  ums_wipe(words, sizeof words);
-}
-
-static __m128i divide_by_x(__m128i v) { /* shift up; what falls off is x^-1 = x^127 + x^6 + x + 1 */
-  const __m128i top = _mm_shuffle_epi32(_mm_srai_epi32(v, 31), 0xff);
-  const __m128i carry = _mm_slli_si128(_mm_srli_epi64(v, 63), 8);
-  v = _mm_or_si128(_mm_slli_epi64(v, 1), carry);
-  return _mm_xor_si128(v, _mm_and_si128(top, _mm_set_epi64x((long long)0xc200000000000000, 1)));
-}
-
-static void compute_h_powers(vaes_key *k) {
-  __m128i h = k->round_key[0];
-  for (uint32_t r = 1; r < k->rounds; r++)
-    h = _mm_aesenc_si128(h, k->round_key[r]);
-  h = _mm_aesenclast_si128(h, k->round_key[k->rounds]);
-  h = divide_by_x(_mm_shuffle_epi8(h, sha1_ni_swap()));
-  __m128i power = h;
-  for (int i = N_POWERS - 1;; i--) {
-    memcpy(k->h_power[i], &power, 16);
-    if (i == 0)
-      break;
-    const __m512i zero = _mm512_setzero_si512();
-    product p = {zero, zero, zero};
-    add_product(&p, _mm512_zextsi128_si512(power), _mm512_zextsi128_si512(h));
-    power = reduce(&p);
-  }
-}
-
 static ums_status load_key(const ums_engine *e, ums_key *out, const ums_session_key *key) {
   (void)e;
-  if (!ums_cpu_supports(key->transform, key->cipher_key_len))
-    return UMS_UNSUPPORTED;
-  vaes_key *k = (vaes_key *)(void *)out->prepared;
-  memset(out, 0, sizeof *out);
-  k->loaded = 1;
-  k->transform = (uint8_t)key->transform;
-  k->sha_ni = (uint8_t)ums_sha1_ni_present();
-  k->plan = ums_mac_plan(5);
-  if (key->transform != UMS_NULL_CIPHER)
-    expand_cipher_key(k, key);
-  if (key->transform == UMS_AES_GCM) {
-    compute_h_powers(k);
-  } else {
-    ums_hmac_sha1 hmac;
-    ums_hmac_sha1_init(&hmac, ums_sha1_blocks_portable, key->auth_key, key->auth_key_len);
-    memcpy(k->states, hmac.inner, sizeof hmac.inner);
-    memcpy(k->states + 8, hmac.outer, sizeof hmac.outer);
-    ums_wipe(&hmac, sizeof hmac);
-  }
-  return UMS_OK;
+  return x86_load_key(out, key, 5);
 }
-
-static void drop_key(const ums_engine *e, ums_key *key) {
-  (void)e;
-  ums_wipe(key, sizeof *key);
-}
-
-static int job_ok(const ums_job *job) { return prepared(job->key)->loaded && ums_job_lengths_ok(job, UMS_SHA1_DIGEST); }
 
 static size_t submit(const ums_engine *e, ums_job *const job[], size_t n) {
-  ums_job *hmac[X86_MAC_BURST];
-  size_t n_hmac = 0;
   (void)e;
-  for (size_t i = 0; i < n; i++) {
-    const vaes_key *k = prepared(job[i]->key);
-    if (!job_ok(job[i])) {
-      job[i]->status = UMS_ENGINE;
-    } else if (k->transform == UMS_AES_GCM) {
-      job[i]->status = (uint8_t)gcm(k, job[i]);
-    } else if (n == 1 && k->sha_ni) {
-      job[i]->status = (uint8_t)hmac_one(k, job[i]);
-    } else {
-      hmac[n_hmac++] = job[i];
-      if (n_hmac == X86_MAC_BURST) {
-        hmac_burst(hmac, n_hmac);
-        n_hmac = 0;
-      }
-    }
-  }
-  if (n_hmac > 0)
-    hmac_burst(hmac, n_hmac);
-  return n;
+  return x86_submit(job, n, gcm, hmac_one, hmac_burst);
 }
 
 const ums_engine ums_engine_vaes512 = {
@@ -663,6 +501,6 @@ const ums_engine ums_engine_vaes512 = {
     .probe = probe,
     .supports = ums_cpu_supports,
     .load_key = load_key,
-    .drop_key = drop_key,
+    .drop_key = x86_drop_key,
     .submit = submit,
 };

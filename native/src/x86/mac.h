@@ -5,7 +5,7 @@
 #ifndef X86_MAC_H
 #define X86_MAC_H
 
-#include "ums.h"
+#include "core.h"
 
 #include <string.h>
 
@@ -21,30 +21,15 @@ typedef struct x86_mac_item {
   _Alignas(64) uint8_t last[128]; /* end of the message with tail, padding and length */
 } x86_mac_item;
 
+/* Of `data`, then from `last`. */
 static inline const uint8_t *x86_mac_block(const x86_mac_item *it, uint32_t k) {
   return k < it->direct ? it->data + 64 * (size_t)k : it->last + 64 * (size_t)(k - it->direct);
 }
 
-/* `len` octets of data, then `tail_len` octets of tail; the 64 octets of the key block count into the length. */
-static inline void x86_mac_item_set(x86_mac_item *it, const uint32_t *states, const uint8_t *data, uint32_t len,
-                                    const uint8_t *tail, uint32_t tail_len) {
-  const uint32_t direct = len / 64, rest = len % 64, end = rest + tail_len + 9 > 64 ? 128 : 64;
-  const uint64_t bits = 8 * (64 + (uint64_t)len + tail_len);
-  it->data = data;
-  it->states = states;
-  it->direct = direct;
-  it->blocks = direct + end / 64;
-  memcpy(it->last, data + 64 * (size_t)direct, rest);
-  memset(it->last + rest, 0, end - rest);
-  memcpy(it->last + rest, tail, tail_len);
-  it->last[rest + tail_len] = 0x80;
-  for (uint32_t i = 0; i < 8; i++)
-    it->last[end - 1 - i] = (uint8_t)(bits >> (8 * i));
-}
-
-/* A kernel does up to `ways` messages at once. Rows of a table in x86_mac.c, chosen by CPU and by what is ready. */
+/* A kernel does up to `ways` messages at once. Rows of a table in mac.c, chosen by CPU and by what is ready. */
 typedef void (*x86_mac_kernel)(x86_mac_item *const item[], size_t n);
 
+void ums_mac_one(x86_mac_item *const item[], size_t n);        /* 1, in plain C */
 void ums_mac_ni(x86_mac_item *const item[], size_t n);         /* SHA-NI, 1..4 messages */
 void ums_mac_x8_avx2(x86_mac_item *const item[], size_t n);    /* 1..8 */
 void ums_mac_x8_avx512(x86_mac_item *const item[], size_t n);  /* 1..8 */
@@ -60,7 +45,7 @@ typedef struct x86_mac_plan { /* which kernels an engine uses; a NULL kernel is 
 /* Any n up to X86_MAC_BURST. Longest messages first, so that lanes end together. */
 void ums_mac_burst(const x86_mac_plan *plan, x86_mac_item item[], size_t n);
 
-/* The plan for this CPU: which of the kernels may run is read from CPUID once. `avx` 0: SSE only, 2: AVX2, 5: AVX-512
+/* The plan for this CPU. `avx` 5: the engine has seen to it that AVX-512 is there; 2: up to AVX2 where the CPU has it.
  */
 const x86_mac_plan *ums_mac_plan(int avx);
 

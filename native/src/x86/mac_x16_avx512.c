@@ -14,6 +14,10 @@
 #define v_xor _mm512_xor_si512
 #define v_set1 _mm512_set1_epi32
 #define v_store(p, x) _mm512_store_si512((void *)(p), x)
+#define v_unpacklo_epi32 _mm512_unpacklo_epi32
+#define v_unpackhi_epi32 _mm512_unpackhi_epi32
+#define v_unpacklo_epi64 _mm512_unpacklo_epi64
+#define v_unpackhi_epi64 _mm512_unpackhi_epi64
 #define v_first(old, new, n) _mm512_mask_mov_epi32(old, (__mmask16)((1u << (n)) - 1), new)
 
 static inline __attribute__((always_inline)) void transpose(V r[16]) {
@@ -55,6 +59,13 @@ static inline __attribute__((always_inline)) void v_load_state_rows(V w[16], con
   for (int i = 0; i < 16; i++)
     w[i] = _mm512_load_si512(p[i]);
   transpose(w);
+}
+
+static inline __attribute__((always_inline)) void v_store_quarters(uint8_t out[][16], V x) {
+  _mm_store_si128((__m128i *)out[0], _mm512_castsi512_si128(x));
+  _mm_store_si128((__m128i *)out[4], _mm512_extracti32x4_epi32(x, 1));
+  _mm_store_si128((__m128i *)out[8], _mm512_extracti32x4_epi32(x, 2));
+  _mm_store_si128((__m128i *)out[12], _mm512_extracti32x4_epi32(x, 3));
 }
 
 #include "sha1_lanes.h"

@@ -9,6 +9,11 @@
 #define v_xor _mm_xor_si128
 #define v_set1 _mm_set1_epi32
 #define v_store(p, x) _mm_store_si128((__m128i *)(p), x)
+#define v_store_quarters(out, x) _mm_store_si128((__m128i *)(out)[0], x)
+#define v_unpacklo_epi32 _mm_unpacklo_epi32
+#define v_unpackhi_epi32 _mm_unpackhi_epi32
+#define v_unpacklo_epi64 _mm_unpacklo_epi64
+#define v_unpackhi_epi64 _mm_unpackhi_epi64
 #define v_rol(x, n) _mm_or_si128(_mm_slli_epi32(x, n), _mm_srli_epi32(x, 32 - (n)))
 #define v_ch(b, c, d) _mm_xor_si128(d, _mm_and_si128(b, _mm_xor_si128(c, d)))
 #define v_parity(b, c, d) _mm_xor_si128(_mm_xor_si128(b, c), d)

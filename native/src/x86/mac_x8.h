@@ -9,6 +9,10 @@
 #define v_xor _mm256_xor_si256
 #define v_set1 _mm256_set1_epi32
 #define v_store(p, x) _mm256_store_si256((__m256i *)(p), x)
+#define v_unpacklo_epi32 _mm256_unpacklo_epi32
+#define v_unpackhi_epi32 _mm256_unpackhi_epi32
+#define v_unpacklo_epi64 _mm256_unpacklo_epi64
+#define v_unpackhi_epi64 _mm256_unpackhi_epi64
 
 static inline __attribute__((always_inline)) V v_first(V old, V new, size_t n) {
   const V lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -54,4 +58,9 @@ static inline __attribute__((always_inline)) void v_load_rows(V w[16], const uin
       w[8 * h + i] = v_swap(_mm256_loadu_si256((const __m256i *)(p[i] + 32 * h)));
     transpose8(w + 8 * h);
   }
+}
+
+static inline __attribute__((always_inline)) void v_store_quarters(uint8_t out[][16], V x) {
+  _mm_store_si128((__m128i *)out[0], _mm256_castsi256_si128(x));
+  _mm_store_si128((__m128i *)out[4], _mm256_extracti128_si256(x, 1));
 }

@@ -1,12 +1,14 @@
 /*
  * SHA-1 compression of V_LANES messages side by side, one message per 32-bit lane (FIPS 180-4, 6.1.2).
  *
- * A file that includes this defines the vector: V, V_LANES, v_add, v_rol, v_ch, v_parity, v_maj, v_xor3, v_xor, v_set1.
+ * A file that includes this defines the vector: V, V_LANES, v_add, v_rol, v_ch, v_parity, v_maj, v_xor3, v_xor, v_set1,
+ * v_store, v_swap, v_first, v_load_rows, v_load_state_rows, v_unpack{lo,hi}_epi{32,64} and v_store_quarters: quarter q
+ * of a vector, which belongs to one of the lanes 4 q .. 4 q + 3, to out[4 q].
  * Only the last addition of a round may wait for the newest word: keep ((e + K) + W) + f + rotl(a, 5); the file is
  * compiled with -fno-tree-reassoc so that nobody undoes that.
  */
 #define SHA1_SCHEDULE(w, t)                                                                                            \
-  (w[(t)&15] = v_rol(v_xor(v_xor3(w[((t)-3) & 15], w[((t)-8) & 15], w[((t)-14) & 15]), w[(t)&15]), 1))
+  (w[(t)&15] = v_rol(v_xor3(v_xor(w[((t)-8) & 15], w[(t)&15]), w[((t)-14) & 15], w[((t)-3) & 15]), 1))
 
 #define SHA1_ROUND(a, b, c, d, e, f, k, wt)                                                                            \
   do {                                                                                                                 \
@@ -55,18 +57,27 @@ static inline __attribute__((always_inline)) void sha1_lanes_compress(V s[5], V 
   s[4] = v_add(s[4], e);
 }
 
-/* Rows of one 64-octet piece a lane -> 16 vertical words (v_transpose is the includer's). */
-static inline __attribute__((always_inline)) void lanes_load(V w[16], const uint8_t *const p[V_LANES]) {
-  v_load_rows(w, p);
+/* Vertical words of digests to `n` messages' octets. */
+static inline __attribute__((always_inline)) void lanes_digests(x86_mac_item *const it[], size_t n, const V s[5]) {
+  _Alignas(64) uint32_t last[V_LANES];
+  _Alignas(64) uint8_t first[V_LANES][16];
+  const V ab = v_unpacklo_epi32(s[0], s[1]), ab_hi = v_unpackhi_epi32(s[0], s[1]);
+  const V cd = v_unpacklo_epi32(s[2], s[3]), cd_hi = v_unpackhi_epi32(s[2], s[3]);
+  v_store_quarters(first + 0, v_swap(v_unpacklo_epi64(ab, cd)));
+  v_store_quarters(first + 1, v_swap(v_unpackhi_epi64(ab, cd)));
+  v_store_quarters(first + 2, v_swap(v_unpacklo_epi64(ab_hi, cd_hi)));
+  v_store_quarters(first + 3, v_swap(v_unpackhi_epi64(ab_hi, cd_hi)));
+  v_store(last, v_swap(s[4]));
+  for (size_t i = 0; i < n; i++) {
+    memcpy(it[i]->digest, first[i], 16);
+    memcpy(it[i]->digest + 16, &last[i], 4);
+  }
 }
 
-/*
- * HMAC of up to V_LANES messages, longest first. Lanes without a message repeat the first one's pointers.
- */
+/* HMAC of up to V_LANES messages, longest first. Lanes without a message repeat the first one's pointers. */
 static inline __attribute__((always_inline)) void lanes_hmac(x86_mac_item *const it[], size_t n) {
   const uint8_t *row[V_LANES];
-  _Alignas(64) uint32_t out[5][V_LANES];
-  V w[16], inner[5], outer[5];
+  V w[16], s[5], inner[5], outer[5];
 
   for (size_t i = 0; i < V_LANES; i++)
     row[i] = (const uint8_t *)it[i < n ? i : 0]->states;
@@ -76,29 +87,31 @@ static inline __attribute__((always_inline)) void lanes_hmac(x86_mac_item *const
     outer[j] = w[8 + j];
   }
   size_t live = n;
-  for (uint32_t k = 0; k < it[0]->blocks; k++) {
-    while (it[live - 1]->blocks <= k)
-      live--;
-    for (size_t i = 0; i < V_LANES; i++)
-      row[i] = x86_mac_block(it[i < live ? i : 0], k);
-    lanes_load(w, row);
-    V s[5];
-    for (int j = 0; j < 5; j++)
-      s[j] = inner[j];
+  const uint32_t blocks = it[0]->blocks;
+  for (uint32_t k = 0;; k++) { /* the outer block comes last: one copy of the long code for all of them */
+    if (k < blocks) {
+      while (it[live - 1]->blocks <= k)
+        live--;
+      for (size_t i = 0; i < V_LANES; i++)
+        row[i] = x86_mac_block(it[i < live ? i : 0], k);
+      v_load_rows(w, row);
+      for (int j = 0; j < 5; j++)
+        s[j] = inner[j];
+    } else {
+      for (int j = 0; j < 5; j++) {
+        w[j] = inner[j];
+        s[j] = outer[j];
+      }
+      w[5] = v_set1((int)0x80000000);
+      for (int j = 6; j < 15; j++)
+        w[j] = v_set1(0);
+      w[15] = v_set1(8 * (64 + 20));
+    }
     sha1_lanes_compress(s, w);
+    if (k == blocks)
+      break;
     for (int j = 0; j < 5; j++)
       inner[j] = live == n ? s[j] : v_first(inner[j], s[j], live);
   }
-  for (int j = 0; j < 5; j++)
-    w[j] = inner[j];
-  w[5] = v_set1((int)0x80000000);
-  for (int j = 6; j < 15; j++)
-    w[j] = v_set1(0);
-  w[15] = v_set1(8 * (64 + 20));
-  sha1_lanes_compress(outer, w);
-  for (int j = 0; j < 5; j++)
-    v_store(out[j], v_swap(outer[j]));
-  for (size_t i = 0; i < n; i++)
-    for (int j = 0; j < 5; j++)
-      memcpy(it[i]->digest + 4 * j, &out[j][i], 4);
+  lanes_digests(it, n, s);
 }
