@@ -595,4 +595,4 @@ def test_crypto_and_fingerprint_in_one_medium_are_both_seen() -> None:
 
 
 def test_table_names_every_keying_attribute() -> None:
-    assert set(ATTRIBUTES) == {"crypto", "3ge2ae", "fingerprint", "setup", "tls-id", "key-mgmt"}
+    assert set(ATTRIBUTES) == {"crypto", "3ge2ae", "fingerprint", "setup", "connection", "tls-id", "key-mgmt"}

@@ -47,6 +47,23 @@ class Signalling(Enum):
         return self in (Signalling.CONFIDENTIALITY, Signalling.ACCESS)
 
 
+class SetupRole(Enum):
+    """`a=setup` (RFC 4145, 4): who opens the connection, which for DTLS is who sends the ClientHello (RFC 8842)."""
+
+    ACTIVE = "active"
+    PASSIVE = "passive"
+    ACTPASS = "actpass"
+    HOLDCONN = "holdconn"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The digest of a certificate. `hash` is a registered name in lower case: `sha-256` (RFC 8122, 5)."""
+
+    hash: str
+    digest: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class SecurityPolicy:
     """User and operator policy, fixed for one session when it begins. POL-1..10, SDES-3, -11, -12, CAP-2, -3."""

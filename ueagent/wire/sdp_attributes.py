@@ -48,6 +48,7 @@ ATTRIBUTES: Final = MappingProxyType(
             AttributeRow("3ge2ae", session_level=False),  # SDP-1, SDP-3
             AttributeRow("fingerprint", session_level=True),  # RFC 8122, 5
             AttributeRow("setup", session_level=True),  # RFC 4145, 4
+            AttributeRow("connection", session_level=True),  # RFC 4145, 5
             AttributeRow("tls-id", session_level=True),  # RFC 8842, 4
             AttributeRow("key-mgmt", session_level=True),  # RFC 4567, 3.1
         )
