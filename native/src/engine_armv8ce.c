@@ -350,6 +350,34 @@ static void sha1_blocks(uint32_t state[5], const uint8_t *data, size_t n_blocks)
 
 /* -------------------------------------------------------------------------------------------------- the engine -- */
 
+/* Round keys stay in registers, and the next function that the linker binds lazily would put them on the stack. */
+ALWAYS_INLINE void wipe_registers(void) {
+#ifdef __aarch64__
+  __asm__ volatile("movi v0.16b, #0\nmovi v1.16b, #0\nmovi v2.16b, #0\nmovi v3.16b, #0\n"
+                   "movi v4.16b, #0\nmovi v5.16b, #0\nmovi v6.16b, #0\nmovi v7.16b, #0\n"
+                   "movi v8.16b, #0\nmovi v9.16b, #0\nmovi v10.16b, #0\nmovi v11.16b, #0\n"
+                   "movi v12.16b, #0\nmovi v13.16b, #0\nmovi v14.16b, #0\nmovi v15.16b, #0\n"
+                   "movi v16.16b, #0\nmovi v17.16b, #0\nmovi v18.16b, #0\nmovi v19.16b, #0\n"
+                   "movi v20.16b, #0\nmovi v21.16b, #0\nmovi v22.16b, #0\nmovi v23.16b, #0\n"
+                   "movi v24.16b, #0\nmovi v25.16b, #0\nmovi v26.16b, #0\nmovi v27.16b, #0\n"
+                   "movi v28.16b, #0\nmovi v29.16b, #0\nmovi v30.16b, #0\nmovi v31.16b, #0\n"
+                   :
+                   :
+                   : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",
+                     "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28",
+                     "v29", "v30", "v31");
+#else
+  __asm__ volatile("vmov.i8 q0, #0\nvmov.i8 q1, #0\nvmov.i8 q2, #0\nvmov.i8 q3, #0\n"
+                   "vmov.i8 q4, #0\nvmov.i8 q5, #0\nvmov.i8 q6, #0\nvmov.i8 q7, #0\n"
+                   "vmov.i8 q8, #0\nvmov.i8 q9, #0\nvmov.i8 q10, #0\nvmov.i8 q11, #0\n"
+                   "vmov.i8 q12, #0\nvmov.i8 q13, #0\nvmov.i8 q14, #0\nvmov.i8 q15, #0\n"
+                   :
+                   :
+                   : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "q8", "q9", "q10", "q11", "q12", "q13", "q14",
+                     "q15");
+#endif
+}
+
 static int probe(void) { return can(CAN_AES); }
 
 static int supports(ums_transform t, size_t cipher_key_len) {
@@ -385,6 +413,7 @@ static ums_status load_key(const ums_engine *e, ums_key *out, const ums_session_
     compute_h_powers(k);
   else
     ums_hmac_sha1_init(&k->hmac, k->sha1, key->auth_key, key->auth_key_len);
+  wipe_registers();
   return UMS_OK;
 }
 
@@ -411,6 +440,7 @@ static size_t submit(const ums_engine *e, ums_job *const job[], size_t n) {
     }
     job[i]->status = (uint8_t)status;
   }
+  wipe_registers();
   return n;
 }
 

@@ -222,21 +222,26 @@ static void expand_keys(pass *p) {
   const ums_aes *first = p->run[0].aes;
   if (p->n_runs == 1 && p->expanded == first)
     return;
+  ums_plane from_here[BLOCKS]; /* the bits of the blocks from the first of a run on */
+  for (size_t i = 1; i < p->n_runs; i++) {
+    const uint64_t blocks = UINT64_C(0x0101010101010101) * (uint8_t)(0xff << p->run[i].first);
+    from_here[i] = (ums_plane){blocks, blocks};
+  }
   for (size_t r = 0; r <= p->rounds; r++) {
-    const ums_plane key = load(first->round_key[r]);
+    ums_plane plane[8], key = load(first->round_key[r]);
     UNROLLED
     for (int k = 0; k < 8; k++)
-      p->key[r][k] = has_bit(key, k);
-  }
-  for (size_t i = 1; i < p->n_runs; i++) { /* what differs from the key before, in the blocks from here on */
-    const uint64_t here = UINT64_C(0x0101010101010101) * (uint8_t)(0xff << p->run[i].first);
-    const ums_plane blocks = {here, here};
-    for (size_t r = 0; r <= p->rounds; r++) {
-      const ums_plane change = load(p->run[i - 1].aes->round_key[r]) ^ load(p->run[i].aes->round_key[r]);
+      plane[k] = has_bit(key, k);
+    for (size_t i = 1; i < p->n_runs; i++) { /* what differs from the key before */
+      const ums_plane next = load(p->run[i].aes->round_key[r]), change = key ^ next, blocks = from_here[i];
       UNROLLED
       for (int k = 0; k < 8; k++)
-        p->key[r][k] ^= has_bit(change, k) & blocks;
+        plane[k] ^= has_bit(change, k) & blocks;
+      key = next;
     }
+    UNROLLED
+    for (int k = 0; k < 8; k++)
+      p->key[r][k] = plane[k];
   }
   p->expanded = p->n_runs == 1 ? first : NULL;
 }
