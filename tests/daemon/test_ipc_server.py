@@ -503,6 +503,20 @@ def test_socket_of_another_live_program_is_not_replaced() -> None:
     assert refused_start(listen).code == "already_running"
 
 
+def test_live_program_that_takes_no_more_connections_is_not_waited_for() -> None:
+    """A full backlog blocks a connection as long as it lasts; the refusal comes at once."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as first:
+
+        def listen_and_fill(path: Path) -> socket.socket:
+            other = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            other.bind(os.fspath(path))
+            other.listen(0)
+            first.connect(os.fspath(path))
+            return other
+
+        assert refused_start(listen_and_fill).code == "already_running"
+
+
 def test_path_that_is_too_long_is_refused() -> None:
     async def whole() -> None:
         world = World()

@@ -428,10 +428,12 @@ def _remove_dead(path: Path) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise UsageError("no_socket", f"{path} exists and is no socket", field="ipc.socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as probe:
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
             path.unlink()
             return
+        except OSError:
+            pass  # it does not let us in, or is too busy to: somebody is there
     raise UsageError("already_running", f"somebody else listens on {path}", field="ipc.socket")

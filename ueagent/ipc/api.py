@@ -30,12 +30,22 @@ EventKind = Literal[
     "session_gone",
 ]
 
+SDP_FORMS: Final = ("sdp", "sdp_base64")
 
-class Request(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+
+class _Message(Struct, frozen=True, kw_only=True):
+    def __repr__(self) -> str:
+        """SDP may hold keys, and a repr ends in somebody's log."""
+        shown = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        parts = (f"{name}={'...' if name in SDP_FORMS and value else repr(value)}" for name, value in shown)
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+class Request(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class Reply(Struct, frozen=True, kw_only=True):
+class Reply(_Message, frozen=True, kw_only=True):
     pass
 
 

@@ -1,0 +1,23 @@
+"""The structs of the contract. POL-8."""
+
+from __future__ import annotations
+
+import pytest
+
+from ueagent.ipc import api
+
+STRUCTS = {kind for row in api.METHODS.values() for kind in (row.request, row.reply)}
+FILLERS = {"session": "s", "signalling": "none", "final": True, "retry": True, "lines": []}
+
+
+@pytest.mark.parametrize("form", api.SDP_FORMS)
+def test_no_repr_shows_sdp(form: str) -> None:
+    """POL-8: SDP may hold keys; that there is some may show."""
+    kinds = [kind for kind in STRUCTS if form in kind.__struct_fields__]
+    assert len(kinds) == 6
+    for kind in kinds:
+        given = {name: value for name, value in FILLERS.items() if name in kind.__struct_fields__}
+        shown = repr(kind(**given, **{form: "a=crypto:1 inline:secret"}))
+        assert "secret" not in shown
+        assert f"{form}=..." in shown
+        assert shown.startswith(f"{kind.__name__}(")
