@@ -352,22 +352,26 @@ size_t ums_bench_run(ums_bench *b, uint32_t burst, uint64_t ticks[], size_t n, u
 
 /* ---------------------------------------------------------------------------------------- this core as subject -- */
 
+#define GUARD_ROOM 64 /* keeps the contexts aligned */
+
 typedef struct core_state {
   const ums_bench_setup *setup;
-  ums_arena arena;
-  size_t size; /* octets of a context */
+  ums_arena arena;  /* the guard, then the contexts */
+  ums_guard *guard; /* one for all: they are used together, as a relay's are */
+  size_t size;      /* octets of a context */
   ums_srtp *ctx[BATCH];
   ums_packet packet[BATCH];
 } core_state;
 
 static ums_srtp *core_context(const core_state *c, uint32_t i) {
-  return (ums_srtp *)(void *)((uint8_t *)c->arena.base + i * c->size);
+  return (ums_srtp *)(void *)((uint8_t *)c->arena.base + GUARD_ROOM + i * c->size);
 }
 
 static ums_status core_init(const core_state *c, uint32_t i) {
   const ums_master_key key = master_key(c->setup, i);
   const int direction = c->setup->config.operation == UMS_BENCH_UNPROTECT ? UMS_RECEIVE : UMS_SEND;
-  const ums_srtp_config cfg = context_config(c->setup, &key, direction);
+  ums_srtp_config cfg = context_config(c->setup, &key, direction);
+  cfg.guard = c->guard;
   return ums_srtp_init(core_context(c, i), c->size, &cfg, c->setup->config.engine);
 }
 
@@ -385,7 +389,10 @@ static void *core_open(const ums_bench_setup *setup) {
   const ums_master_key key = master_key(setup, 0);
   const ums_srtp_config cfg = context_config(setup, &key, UMS_RECEIVE); /* the larger one */
   c->size = ums_srtp_sizeof(&cfg);
-  ums_status status = ums_arena_open(&c->arena, setup->config.n_contexts * c->size);
+  ums_status status = ums_arena_open(&c->arena, GUARD_ROOM + setup->config.n_contexts * c->size);
+  c->guard = c->arena.base;
+  if (status == UMS_OK)
+    status = ums_guard_init(c->guard, GUARD_ROOM);
   for (uint32_t i = 0; status == UMS_OK && i < setup->config.n_contexts; i++)
     status = core_init(c, i);
   if (status == UMS_OK)

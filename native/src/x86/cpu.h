@@ -6,21 +6,23 @@
 #define X86_CPU_H
 
 #include <cpuid.h>
+#include <stdatomic.h>
+#include <stdint.h>
 
-enum { X86_SHA, X86_VAES, X86_VPCLMULQDQ };
+enum { X86_SHA = 29, X86_VAES = 32 + 9, X86_VPCLMULQDQ = 32 + 10 }; /* bits of EBX, then of ECX, of leaf 7 */
 
+/* CPUID traps under a hypervisor and costs tens of thousands of cycles there: asked once, and remembered. */
 static inline int x86_has(int feature) {
-  unsigned a, b, c, d;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) /* traps under some hypervisors: not for every packet */
-    return 0;
-  switch (feature) {
-  case X86_SHA:
-    return (b >> 29) & 1;
-  case X86_VAES:
-    return (c >> 9) & 1;
-  default:
-    return (c >> 10) & 1;
+  static _Atomic uint64_t known; /* bit 63: asked. ECX bit 31 is nobody's */
+  uint64_t bits = atomic_load_explicit(&known, memory_order_relaxed);
+  if (bits == 0) {
+    unsigned a, b = 0, c = 0, d;
+    bits = (uint64_t)1 << 63;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+      bits |= b | (uint64_t)(c & 0x7fffffff) << 32;
+    atomic_store_explicit(&known, bits, memory_order_relaxed);
   }
+  return (bits >> feature) & 1;
 }
 
 #endif
