@@ -317,7 +317,7 @@ static ums_status build_unprotect(ums_burst *b, ums_srtp *c, ums_packet *p) {
 }
 
 /* The packet is authentic: bind its SSRC if need be, check again, enter its index. */
-static inline ums_status commit(ums_item *item) {
+static __attribute__((noinline)) ums_status commit_any(ums_item *item) {
   ums_srtp *c = item->ctx;
   const int rtcp = item->packet->rtcp != 0;
   ums_stream *s = item->stream ? item->stream : ums_streams_find(&c->streams, item->ssrc);
@@ -332,6 +332,20 @@ static inline ums_status commit(ums_item *item) {
   ums_window_set(&s->window[rtcp], bits, c->streams.ring[rtcp], item->index);
   count_use(c, item->master, rtcp);
   count_packet(s, rtcp, item->len_after);
+  return UMS_OK;
+}
+
+/* The usual case of the same: RTP that is ahead of what came before. */
+ALWAYS_INLINE ums_status commit(ums_item *item, const int rtcp) {
+  ums_stream *s = item->stream;
+  if (UNLIKELY(rtcp || s == NULL))
+    return commit_any(item);
+  const uint64_t next = ums_window_next(&s->window[UMS_RTP]);
+  if (UNLIKELY(next == 0 || item->index < next))
+    return commit_any(item);
+  ums_window_push(&s->window[UMS_RTP], s->bits, item->ctx->streams.ring[UMS_RTP], item->index);
+  count_use(item->ctx, item->master, UMS_RTP);
+  count_packet(s, UMS_RTP, item->len_after);
   return UMS_OK;
 }
 
@@ -432,7 +446,7 @@ ALWAYS_INLINE size_t finish(ums_burst *b, const int direction) {
       if (direction == UMS_SEND)
         count_packet(item->stream, rtcp, p->len);
       else
-        s = commit(item);
+        s = commit(item, rtcp);
     } else if (s != UMS_AUTH_FAIL) {
       s = UMS_ENGINE;
     }
