@@ -237,6 +237,7 @@ typedef struct ums_stream_stats { /* one SSRC of one context */
   uint32_t ssrc, roc;
   uint64_t packets, octets; /* RTP; octets count payload and header as plain RTP */
   uint64_t rtcp_packets;
+  uint64_t auth_fail, replay, too_old; /* refused, RTP and RTCP, since the SSRC was bound */
   uint16_t highest_seq;
   uint8_t held;       /* restart detected */
   uint8_t late_start; /* sending: the first sequence number was >= 2^15 (SDES-13) */

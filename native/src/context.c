@@ -205,9 +205,30 @@ const ums_engine *ums_srtp_engine(const ums_srtp *c) {
   return ums_srtp_usable(c) == UMS_OK ? atomic_load_explicit(&c->engine, memory_order_relaxed) : NULL;
 }
 
-void ums_srtp_forgive(ums_srtp *c, ums_status status) {
-  if (ums_counter_get(&c->refused[status]) > 0)
-    ums_counter_add(&c->refused[status], UINT64_MAX);
+/* Where refusals with this status are counted for one SSRC. NULL: nowhere, or the SSRC is not bound. */
+static ums_counter *refusals_of(const ums_srtp *c, uint32_t ssrc, ums_status status) {
+  if (status != UMS_AUTH_FAIL && status != UMS_REPLAY && status != UMS_TOO_OLD)
+    return NULL;
+  ums_stream *s = ums_streams_find(&c->streams, ssrc);
+  if (s == NULL)
+    return NULL;
+  return status == UMS_AUTH_FAIL ? &s->auth_fail : status == UMS_REPLAY ? &s->replay : &s->too_old;
+}
+
+void ums_srtp_blame(ums_srtp *c, uint32_t ssrc, ums_status status) {
+  ums_counter *refusals = refusals_of(c, ssrc, status);
+  if (refusals != NULL)
+    ums_counter_add(refusals, 1);
+}
+
+static void take_back(ums_counter *counter) {
+  if (counter != NULL && ums_counter_get(counter) > 0)
+    ums_counter_add(counter, UINT64_MAX);
+}
+
+void ums_srtp_forgive(ums_srtp *c, uint32_t ssrc, ums_status status) {
+  take_back(&c->refused[status]);
+  take_back(refusals_of(c, ssrc, status));
 }
 
 void ums_srtp_stats_get(const ums_srtp *c, ums_srtp_stats *out) {
@@ -257,6 +278,9 @@ size_t ums_srtp_streams(const ums_srtp *c, ums_stream_stats out[], size_t max) {
         .packets = ums_counter_get(&s->packets),
         .octets = ums_counter_get(&s->octets),
         .rtcp_packets = ums_counter_get(&s->rtcp_packets),
+        .auth_fail = ums_counter_get(&s->auth_fail),
+        .replay = ums_counter_get(&s->replay),
+        .too_old = ums_counter_get(&s->too_old),
         .highest_seq = (uint16_t)highest,
         .held = atomic_load_explicit(&s->held, memory_order_relaxed) != 0,
         .late_start = atomic_load_explicit(&s->late_start, memory_order_relaxed) != 0,

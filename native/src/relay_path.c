@@ -232,9 +232,9 @@ static void run_unprotect(ums_relay *r) {
     const relay_leg *leg = retry->item[i]->leg;
     /* One packet, one count: success under either keys is none, else the newest keys' verdict stands. */
     if (opened) {
-      ums_srtp_forgive(leg->receive.ctx, first[i]);
+      ums_srtp_forgive(leg->receive.ctx, ssrc_of(retry->item[i]), first[i]);
     } else {
-      ums_srtp_forgive(leg->former.ctx, retry->packet[i].status);
+      ums_srtp_forgive(leg->former.ctx, ssrc_of(retry->item[i]), retry->packet[i].status);
       retry->packet[i].status = first[i];
     }
     note(r, retry->item[i], &retry->packet[i], UMS_RECEIVE, 0);

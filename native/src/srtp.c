@@ -354,6 +354,8 @@ ALWAYS_INLINE ums_status commit(ums_item *item, const int rtcp) {
 static void refuse(ums_srtp *c, ums_packet *p, ums_status status) {
   p->status = (uint8_t)status;
   ums_counter_add(&c->refused[status], 1);
+  if (status == UMS_AUTH_FAIL || status == UMS_REPLAY || status == UMS_TOO_OLD) /* its header has been read */
+    ums_srtp_blame(c, ums_layout_ssrc(p->data, p->rtcp != 0), status);
 }
 
 /* Whether this burst may work in a context: because it holds its guard already, or takes it now. */

@@ -93,8 +93,10 @@ static inline uint32_t ums_srtp_notes(const ums_srtp *c) {
 static inline int ums_srtp_knows(const ums_srtp *c, uint32_t ssrc) {
   return ums_streams_find(&c->streams, ssrc) != NULL;
 }
+/* Counts a refusal with the stream of its SSRC, where there is one and the status is one that streams count. */
+void ums_srtp_blame(ums_srtp *c, uint32_t ssrc, ums_status status);
 /* Takes a counted refusal back: the packet turned out to belong to another context. The context's user asks. */
-void ums_srtp_forgive(ums_srtp *c, ums_status status);
+void ums_srtp_forgive(ums_srtp *c, uint32_t ssrc, ums_status status);
 
 /* UMS_OK when the context may work in this process, whoever uses it. */
 static inline ums_status ums_srtp_usable(const ums_srtp *c) {

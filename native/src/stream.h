@@ -27,6 +27,7 @@ typedef struct ums_stream {
   atomic_uint held; /* up to here: what most packets touch, besides one word of bits */
   atomic_uint late_start;
   ums_counter rtcp_packets;
+  ums_counter auth_fail, replay, too_old;
   uint64_t bits[]; /* RTP's replay list, then RTCP's */
 } ums_stream;
 

@@ -61,6 +61,9 @@ class StreamStats:
     packets: int
     octets: int
     rtcp_packets: int
+    auth_fail: int
+    replay: int
+    too_old: int
     highest_seq: int
     held: bool
     late_start: bool

@@ -135,6 +135,56 @@ def test_streams_are_reported_per_ssrc_and_direction() -> None:
         assert call.relay.leg_streams(call.leg, Direction.RECEIVE) == []
 
 
+def test_refused_packets_count_with_the_stream_that_they_name() -> None:
+    """DYN-11, SRTP-7: of bound SSRCs only; forged, repeated and too old ones apart, sent and received."""
+    with Rig() as r:
+        call = r.call().secure()
+        far, forger = rig.outbound(2), rig.outbound(9)
+        packets = {seq: far.protect(rtp(seq, ssrc=7)) for seq in (1, 2, 500)}
+        call.from_peer(packets[1])
+        call.from_peer(packets[500])
+        for seq in (1, 500):
+            assert call.dialer.recv(2048) == rtp(seq, ssrc=7)
+        for packet in (
+            packets[2],
+            packets[500],
+            packets[500],
+            *(forger.protect(rtp(501 + n, ssrc=7)) for n in range(3)),
+        ):
+            call.from_peer(packet)
+        call.from_peer(forger.protect(rtp(1, ssrc=8)))
+        call.from_peer(far.protect(rtp(1, ssrc=9)))
+        assert call.dialer.recv(2048) == rtp(1, ssrc=9)
+        received = {
+            s.ssrc: (s.auth_fail, s.replay, s.too_old) for s in r.relay.leg_streams(call.leg, Direction.RECEIVE)
+        }
+        assert received == {7: (3, 2, 1), 9: (0, 0, 0)}
+        assert (call.stats().receive.auth_fail, call.stats().receive.replay) == (4, 2)
+
+        for seq in (1, 1, 2):
+            call.from_dialer(rtp(seq, ssrc=7))
+        for _ in range(2):
+            call.peer.recv(2048)
+        (sent,) = r.relay.leg_streams(call.leg, Direction.SEND)
+        assert (sent.packets, sent.replay, sent.auth_fail) == (2, 1, 0)
+
+
+def test_late_packet_under_the_former_keys_blames_nobody() -> None:
+    """SDES-17: it looked forged to the newest keys."""
+    with Rig() as r:
+        call = r.call().secure()
+        old, new = rig.outbound(2), rig.outbound(12)
+        call.from_peer(old.protect(rtp(1)))
+        assert call.dialer.recv(2048) == rtp(1)
+        call.relay.install(call.leg, receive=rig.to_receive(12), grace_ms=3_600_000, grace_max_ms=3_600_000)
+        call.from_peer(new.protect(rtp(3)))
+        assert call.dialer.recv(2048) == rtp(3)
+        call.from_peer(old.protect(rtp(2)))
+        assert call.dialer.recv(2048) == rtp(2)
+        (stream,) = r.relay.leg_streams(call.leg, Direction.RECEIVE)
+        assert (stream.packets, stream.auth_fail, stream.replay, stream.too_old) == (1, 0, 0, 0)
+
+
 def test_engine_in_use_is_named_once_there_are_keys() -> None:
     with Rig() as r:
         call = r.call()

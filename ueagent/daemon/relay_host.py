@@ -200,7 +200,14 @@ class RelayHost:
             stats = self._relay.leg_stats(leg)
             streams = [
                 api.StreamCounters(
-                    ssrc=stream.ssrc, direction=word, packets=stream.packets, octets=stream.octets, roc=stream.roc
+                    ssrc=stream.ssrc,
+                    direction=word,
+                    packets=stream.packets,
+                    octets=stream.octets,
+                    roc=stream.roc,
+                    auth_failures=stream.auth_fail,
+                    replays=stream.replay,
+                    too_old=stream.too_old,
                 )
                 for word, direction in _STREAMS
                 for stream in self._relay.leg_streams(leg, direction)

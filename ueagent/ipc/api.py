@@ -102,13 +102,16 @@ class LineCounters(Struct, frozen=True, kw_only=True):
 
 
 class StreamCounters(Struct, frozen=True, kw_only=True):
-    """One SSRC in one direction."""
+    """One SSRC in one direction, from its first authentic packet on. Of what was sent, replays are repeated indices."""
 
     ssrc: int
     direction: Literal["sent", "received"]
     packets: int
     octets: int
     roc: int
+    auth_failures: int = 0
+    replays: int = 0
+    too_old: int = 0
 
 
 class SessionState(Struct, frozen=True, kw_only=True):
