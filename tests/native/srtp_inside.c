@@ -198,11 +198,15 @@ static void refusal_is_taken_back(void) {
   ums_srtp *rx = context(UMS_RECEIVE, NULL);
   ums_packet p = rtp(1, 7);
   ums_srtp_stats s;
+  ums_stream_stats one;
+  const ums_stream *stream = ums_streams_bind(&rx->streams, 1);
   CHECK(ums_srtp_unprotect(&rx, &p, 1) == 0 && p.status == UMS_AUTH_FAIL);
-  ums_srtp_forgive(rx, UMS_AUTH_FAIL);
-  ums_srtp_forgive(rx, UMS_AUTH_FAIL);
+  CHECK(ums_srtp_streams(rx, &one, 1) == 1 && one.ssrc == stream->ssrc && one.auth_fail == 1);
+  ums_srtp_forgive(rx, 1, UMS_AUTH_FAIL);
+  ums_srtp_forgive(rx, 1, UMS_AUTH_FAIL);
   ums_srtp_stats_get(rx, &s);
   CHECK(s.auth_fail == 0);
+  CHECK(ums_srtp_streams(rx, &one, 1) == 1 && one.auth_fail == 0);
 }
 
 /* Notes are set once their event has come. */
