@@ -35,6 +35,41 @@ ALWAYS_INLINE __m128i reversed(__m128i v) {
   return _mm_shuffle_epi8(v, _mm_set_epi64x(0x0001020304050607, 0x08090a0b0c0d0e0f));
 }
 
+/* Round keys stay in registers, and the next function that the linker binds lazily would put them on the stack. */
+ALWAYS_INLINE void x86_wipe_registers(void) {
+#ifdef __AVX512F__
+  __asm__ volatile("vzeroall\n"
+                   "vpxorq %%zmm16, %%zmm16, %%zmm16\nvpxorq %%zmm17, %%zmm17, %%zmm17\n"
+                   "vpxorq %%zmm18, %%zmm18, %%zmm18\nvpxorq %%zmm19, %%zmm19, %%zmm19\n"
+                   "vpxorq %%zmm20, %%zmm20, %%zmm20\nvpxorq %%zmm21, %%zmm21, %%zmm21\n"
+                   "vpxorq %%zmm22, %%zmm22, %%zmm22\nvpxorq %%zmm23, %%zmm23, %%zmm23\n"
+                   "vpxorq %%zmm24, %%zmm24, %%zmm24\nvpxorq %%zmm25, %%zmm25, %%zmm25\n"
+                   "vpxorq %%zmm26, %%zmm26, %%zmm26\nvpxorq %%zmm27, %%zmm27, %%zmm27\n"
+                   "vpxorq %%zmm28, %%zmm28, %%zmm28\nvpxorq %%zmm29, %%zmm29, %%zmm29\n"
+                   "vpxorq %%zmm30, %%zmm30, %%zmm30\nvpxorq %%zmm31, %%zmm31, %%zmm31\n"
+                   :
+                   :
+                   : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                     "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22",
+                     "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31");
+#elif defined __AVX__
+  __asm__ volatile("vzeroall"
+                   :
+                   :
+                   : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                     "xmm12", "xmm13", "xmm14", "xmm15");
+#else
+  __asm__ volatile("pxor %%xmm0, %%xmm0\npxor %%xmm1, %%xmm1\npxor %%xmm2, %%xmm2\npxor %%xmm3, %%xmm3\n"
+                   "pxor %%xmm4, %%xmm4\npxor %%xmm5, %%xmm5\npxor %%xmm6, %%xmm6\npxor %%xmm7, %%xmm7\n"
+                   "pxor %%xmm8, %%xmm8\npxor %%xmm9, %%xmm9\npxor %%xmm10, %%xmm10\npxor %%xmm11, %%xmm11\n"
+                   "pxor %%xmm12, %%xmm12\npxor %%xmm13, %%xmm13\npxor %%xmm14, %%xmm14\npxor %%xmm15, %%xmm15\n"
+                   :
+                   :
+                   : "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11",
+                     "xmm12", "xmm13", "xmm14", "xmm15");
+#endif
+}
+
 /* ------------------------------------------------------------------------------------------------------- GHASH -- */
 
 /* A product's 256 bits, hi, mid shifted by 64, lo, folded twice from the lowest 64 bits, which are the highest powers
@@ -106,6 +141,7 @@ static inline ums_status x86_load_key(ums_key *out, const ums_session_key *key, 
     memcpy(k->states + 8, hmac.outer, sizeof hmac.outer);
     ums_wipe(&hmac, sizeof hmac);
   }
+  x86_wipe_registers();
   return UMS_OK;
 }
 
@@ -212,6 +248,7 @@ ALWAYS_INLINE size_t x86_submit(ums_job *const job[], size_t n, ums_status (*gcm
   }
   if (n_hmac > 0)
     hmac_burst(hmac, n_hmac);
+  x86_wipe_registers();
   return n;
 }
 
