@@ -257,7 +257,7 @@ ALWAYS_INLINE void ghash_blocks(ghash *g, const uint8_t *data, size_t n) {
     ghash_block(g, load_reversed(data));
 }
 
-/* 8 to 15 octets, then zeros, as a block: an RTP header without CSRCs has 12. */
+/* 9 to 15 octets, then zeros, as a block: an RTP header without CSRCs has 12. */
 ALWAYS_INLINE uint64x2_t load_part(const uint8_t *p, size_t len) {
   const uint64_t low = ums_load64(p + len - 8) << (8 * (16 - len));
   return vsetq_lane_u64(ums_load64(p), vdupq_n_u64(low), 0);
@@ -266,7 +266,7 @@ ALWAYS_INLINE uint64x2_t load_part(const uint8_t *p, size_t len) {
 /* SP 800-38D, 6.4 over AAD, tail, ciphertext and lengths of a job. */
 static uint8x16_t gcm_hash(const armv8ce_key *k, const ums_job *job) {
   uint8_t rest[32], last[16];
-  const int simple = job->tail_len == 0 && job->auth_len % 16 >= 8;
+  const int simple = job->tail_len == 0 && job->auth_len % 16 > 8;
   const size_t rest_len = simple ? 16 : ums_gcm_aad_rest(job, rest);
   const size_t aad_blocks = job->auth_len / 16, text_blocks = job->cipher_len / 16, text_rest = job->cipher_len % 16;
   const uint8_t *text = job->data + job->cipher_off;

@@ -181,8 +181,12 @@ static uint8_t next_octet(void) { return (uint8_t)((chaos = chaos * 1664525 + 10
 static uint32_t make_packet(uint8_t *p, uint16_t seq, uint32_t payload, int rtcp) {
   const uint8_t rtp[12] = {0x80, 0, (uint8_t)(seq >> 8), (uint8_t)seq, 0, 0, 0, 1, 0xca, 0xfe, 0xba, 0xbe};
   const uint8_t report[8] = {0x80, 200, 0, 1, 0xca, 0xfe, 0xba, 0xbe};
-  const uint32_t header = rtcp ? sizeof report : sizeof rtp;
-  memcpy(p, rtcp ? report : rtp, header);
+  const uint32_t csrcs = rtcp ? 0 : seq % 16; /* headers, which are GCM's AAD, of all lengths */
+  const uint32_t header = (rtcp ? sizeof report : sizeof rtp) + 4 * csrcs;
+  memcpy(p, rtcp ? report : rtp, rtcp ? sizeof report : sizeof rtp);
+  p[0] |= (uint8_t)csrcs;
+  for (uint32_t i = 0; i < csrcs; i++)
+    memset(p + sizeof rtp + 4 * i, (int)i + 1, 4);
   for (uint32_t i = 0; i < payload; i++)
     p[header + i] = next_octet();
   return header + payload;
