@@ -48,6 +48,17 @@ def test_wrong_arguments_exit_with_usage_on_stderr(arguments: list[str], capsys:
     assert "usage: ueagent" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_files_are_no_obstacle_and_no_descriptor_for_anything_else(closed: str) -> None:
+    script = (
+        "import os, sys; from ueagent.cli.commands import main; status = main(['engines']);"
+        "sys.exit(status or any(not os.path.sameopenfile(fd, fd) for fd in range(3)))"
+    )
+    shell = f'"$0" -c "$1" {closed}'
+    done = subprocess.run(["sh", "-c", shell, sys.executable, script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (exits.OK, "")
+
+
 def test_every_command_has_its_module() -> None:
     for command in COMMANDS:
         module = import_module(command.module)

@@ -56,6 +56,7 @@ def usage() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    _open_missing_streams()
     return _end_output(_dispatch(list(sys.argv[1:] if argv is None else argv)))
 
 
@@ -103,13 +104,20 @@ def _run(command: Command, arguments: list[str]) -> int:
         return exits.FAILED
 
 
+def _open_missing_streams() -> None:
+    """What the caller has closed goes nowhere. Otherwise a socket would get that number, and with it whatever a library
+    writes to it; and each writer here would meet None."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # in order: the lowest free descriptor is the missing one
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
+
+
 def _end_output(status: int) -> int:
     """Write out what is still buffered. Output that nobody reads any more goes nowhere without a word; output that
     cannot be written makes a failure of success. Left to the interpreter, both end in a message and status 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError as error:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             if nowhere != stream.fileno():  # equal where the descriptor had been closed
