@@ -228,6 +228,23 @@ ums_status ums_srtp_init(ums_srtp *ctx, size_t len, const ums_srtp_config *cfg, 
 /* In place; a context per packet, any mix of contexts. Returns how many succeeded; every packet has its status. */
 size_t ums_srtp_protect(ums_srtp *const ctx[], ums_packet pkt[], size_t n);
 size_t ums_srtp_unprotect(ums_srtp *const ctx[], ums_packet pkt[], size_t n);
+
+/* Packets as rows of one array, for callers to whom a struct for every packet is too dear (Python). */
+typedef struct ums_rows {
+  uint8_t *data; /* row i begins at data + i * stride and may be written up to its end */
+  size_t stride, n;
+  uint32_t *len;           /* in and out, as ums_packet.len. Longer than a row: UMS_BAD_ARGUMENT */
+  const uint32_t *context; /* which of the contexts. NULL: 0 for all; too large: UMS_BAD_ARGUMENT */
+  const uint8_t *rtcp;     /* NULL: all are RTP */
+  uint8_t *status;         /* out */
+} ums_rows;
+size_t ums_srtp_protect_rows(ums_srtp *const ctx[], size_t n_ctx, const ums_rows *rows);
+size_t ums_srtp_unprotect_rows(ums_srtp *const ctx[], size_t n_ctx, const ums_rows *rows);
+
+/* One packet, not in place: `out` has room for UMS_MAX_PACKET octets. Returns its length there, or -ums_status. */
+int32_t ums_srtp_protect_one(ums_srtp *ctx, const uint8_t *packet, size_t len, int rtcp, void *out);
+int32_t ums_srtp_unprotect_one(ums_srtp *ctx, const uint8_t *packet, size_t len, int rtcp, void *out);
+
 ums_status ums_srtp_set_engine(ums_srtp *ctx,
                                const ums_engine *engine); /* keys reloaded; ROC, replay list, indices stay */
 const ums_engine *ums_srtp_engine(const ums_srtp *ctx);

@@ -7,12 +7,13 @@ threads may hold one context, but only one is served at a time: the packets of t
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from ueagent_native._core import ffi, lib
 from ueagent_native.values import Direction, NativeError, Octets, SrtpConfig, Status
@@ -20,6 +21,7 @@ from ueagent_native.values import Direction, NativeError, Octets, SrtpConfig, St
 _LAB_UNENCRYPTED_SRTCP = 0x01
 _LAB_SESSION_KEYS = 0x02
 _CLOSE_PATIENCE = 1.0  # seconds that close() waits for calls under way before it leaves the (wiped) memory mapped
+_SEAT_POLL = 0.001  # seconds between looks whether a one-packet call has come back
 
 
 class PacketRefused(Exception):
@@ -117,20 +119,51 @@ def native_config(config: SrtpConfig) -> Iterator[Any]:
         yield out
 
 
+class Seat(list[Any]):
+    """Holds one object that one caller at a time takes (`pop`) and gives back (`append`): cheaper than a lock."""
+
+    def wait_for(self, patience: float) -> bool:
+        """Takes the object for good. False when it did not come back in time."""
+        end = time.monotonic() + patience
+        while True:
+            try:
+                self.pop()
+                return True
+            except IndexError:
+                if time.monotonic() >= end:
+                    return False
+                time.sleep(_SEAT_POLL)
+
+
 class _Memory:
-    """The arena of one context, and who is inside it. Unmapped only when nobody is."""
+    """The arena of one context, and who is inside it. Unmapped only when nobody is.
+
+    Behind the context lies room for one packet, `seat`'s object: whoever has taken it may use both, without locks.
+    """
 
     def __init__(self, size: int) -> None:
         self._arena = ffi.new("ums_arena *")
         self._idle = threading.Condition()
         self._users = 0
         self._open = False
-        status = lib.ums_arena_open(self._arena, size)
+        self._sets: weakref.WeakSet[ContextSet] = weakref.WeakSet()
+        status = lib.ums_arena_open(self._arena, size + lib.UMS_MAX_PACKET)
         if status != Status.OK:
             raise NativeError(status, "ums_arena_open")
         self.size = size
         self.ctx = ffi.cast("ums_srtp *", self._arena.base)
+        self.seat = Seat([ffi.cast("char *", self._arena.base) + size])
         self._open = True
+
+    def refusal(self, status: Status) -> Exception:
+        return PacketRefused(status) if self._open else NativeError(Status.BAD_ARGUMENT, "ums_srtp (closed)")
+
+    def join(self, contexts: ContextSet) -> None:
+        """`contexts` uses this one from here on, and is told when it closes."""
+        with self._idle:
+            if not self._open:
+                raise NativeError(Status.BAD_ARGUMENT, "ums_srtp (closed)")
+            self._sets.add(contexts)
 
     @contextmanager
     def use(self) -> Iterator[Any]:
@@ -152,9 +185,41 @@ class _Memory:
                 return
             self._open = False
             alone = self._idle.wait_for(lambda: self._users == 0, _CLOSE_PATIENCE)
+        alone &= self.seat.wait_for(_CLOSE_PATIENCE)
+        for contexts in list(self._sets):
+            alone &= contexts.leave(self.ctx, _CLOSE_PATIENCE)
         lib.ums_srtp_wipe(self.ctx)
         if alone:
             lib.ums_arena_close(self._arena)
+
+
+class OnePacket(Protocol):
+    """A packet in, another packet out. Raises PacketRefused, or NativeError once the context is closed."""
+
+    def __call__(self, packet: Octets, *, rtcp: bool = False) -> bytes: ...
+
+
+def _one_packet(call: Any, memory: _Memory) -> OnePacket:
+    """`call` as a function of the packet. A closure, as its names are found faster than a method's attributes."""
+    ctx, seat = memory.ctx, memory.seat
+    take, give, octets = seat.pop, seat.append, ffi.buffer(seat[0], lib.UMS_MAX_PACKET)
+
+    def run(packet: Octets, *, rtcp: bool = False) -> bytes:
+        if type(packet) is not bytes:
+            packet = bytes(packet)
+        try:
+            out = take()
+        except IndexError:
+            raise memory.refusal(Status.BUSY) from None
+        try:
+            n = call(ctx, packet, len(packet), rtcp, out)
+            if n > 0:
+                return octets[:n]  # type: ignore[no-any-return]
+        finally:
+            give(out)
+        raise memory.refusal(Status(-n))
+
+    return run
 
 
 class SrtpContext:
@@ -173,17 +238,13 @@ class SrtpContext:
             status = lib.ums_srtp_init(self._memory.ctx, size, raw, _engine(engine))
         # Also at interpreter exit: weakref.finalize sees to it.
         self._finalizer = weakref.finalize(self, self._memory.close)
+        self.protect: OnePacket = _one_packet(lib.ums_srtp_protect_one, self._memory)
+        """The SRTP or SRTCP packet of an RTP or RTCP packet. Raises PacketRefused."""
+        self.unprotect: OnePacket = _one_packet(lib.ums_srtp_unprotect_one, self._memory)
+        """The RTP or RTCP packet of an SRTP or SRTCP packet. Raises PacketRefused."""
         if status != Status.OK:
             self.close()
             raise NativeError(status, "ums_srtp_init")
-
-    def protect(self, packet: Octets, *, rtcp: bool = False) -> bytes:
-        """The SRTP or SRTCP packet of an RTP or RTCP packet. Raises PacketRefused."""
-        return _only(self.protect_many([packet], rtcp=rtcp))
-
-    def unprotect(self, packet: Octets, *, rtcp: bool = False) -> bytes:
-        """The RTP or RTCP packet of an SRTP or SRTCP packet. Raises PacketRefused."""
-        return _only(self.unprotect_many([packet], rtcp=rtcp))
 
     def protect_many(
         self, packets: Sequence[Octets], *, rtcp: bool | Sequence[bool] = False
@@ -240,6 +301,29 @@ class SrtpContext:
         self.close()
 
 
+class ContextSet:
+    """Contexts that batches use together, by their place in the sequence. Serves one call at a time.
+
+    A context that closes leaves the set: its packets are answered with BAD_ARGUMENT.
+    """
+
+    def __init__(self, contexts: Sequence[SrtpContext]) -> None:
+        self.pointers = ffi.new("ums_srtp *[]", [context._memory.ctx for context in contexts])
+        self.seat = Seat([None])
+        for context in contexts:
+            context._memory.join(self)
+
+    def leave(self, ctx: Any, patience: float) -> bool:
+        """No packet goes to `ctx` any more. False when a call that uses it did not come back in time."""
+        alone = self.seat.wait_for(patience)
+        for i in range(len(self.pointers)):
+            if self.pointers[i] == ctx:
+                self.pointers[i] = ffi.NULL
+        if alone:
+            self.seat.append(None)
+        return alone
+
+
 def protect_burst(rows: Sequence[tuple[SrtpContext, Octets, bool]]) -> list[tuple[Status, bytes]]:
     """(context, packet, is RTCP) rows of any mix of contexts, as one call into C."""
     return _burst(lib.ums_srtp_protect, rows, lib.UMS_MAX_TRAILER)
@@ -277,13 +361,6 @@ def _rows(
     return [(context, packet, kind) for packet, kind in zip(packets, kinds, strict=True)]
 
 
-def _only(results: list[tuple[Status, bytes]]) -> bytes:
-    ((status, packet),) = results
-    if status != Status.OK:
-        raise PacketRefused(status)
-    return packet
-
-
 def _engine(name: str | None) -> Any:
     if name is None:
         return ffi.NULL
@@ -294,7 +371,9 @@ def _engine(name: str | None) -> Any:
 
 
 __all__ = [
+    "ContextSet",
     "Direction",
+    "OnePacket",
     "PacketRefused",
     "SrtpContext",
     "SrtpStats",

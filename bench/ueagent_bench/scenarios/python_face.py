@@ -5,13 +5,15 @@ from __future__ import annotations
 import gc
 import struct
 import time
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ueagent_native._core import ffi, lib
-from ueagent_native.srtp import PacketRefused, SrtpContext, protect_burst, unprotect_burst
+from ueagent_native.batch import Batch, protect_batch, unprotect_batch
+from ueagent_native.srtp import ContextSet, PacketRefused, SrtpContext, protect_burst
 from ueagent_native.values import Direction, MasterKeyConfig, SrtpConfig, Status
 
 from ueagent_bench import clock
@@ -19,6 +21,7 @@ from ueagent_bench.model import BATCH, PAYLOADS, STREAMS, Case, Cell, Meter, Set
 
 _WAYS: Final = ("protect", "unprotect")
 _FIRST_SSRC: Final = 0x20000
+_STRIDE: Final = 1600
 _PYLIBSRTP: Final = {  # suite -> name of the profile in pylibsrtp.Policy
     "AES_CM_128_HMAC_SHA1_80": "SRTP_PROFILE_AES128_CM_SHA1_80",
     "AES_CM_128_HMAC_SHA1_32": "SRTP_PROFILE_AES128_CM_SHA1_32",
@@ -26,8 +29,13 @@ _PYLIBSRTP: Final = {  # suite -> name of the profile in pylibsrtp.Policy
     "AEAD_AES_256_GCM": "SRTP_PROFILE_AEAD_AES_256_GCM",
 }
 
-# Works on a batch of packets, one of each stream, and gives back what became of them.
-Work = Callable[[list[bytes]], Sequence[bytes]]
+
+class Work(Protocol):
+    """Works on a batch of packets, one of each stream. Only `run` is timed."""
+
+    def fill(self, packets: list[bytes]) -> None: ...
+    def run(self) -> None: ...
+    def results(self) -> Sequence[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +65,44 @@ def _contexts(case: Case, direction: Direction, engine: str | None, closing: Exi
     return [closing.enter_context(_context(suite, stream, direction, engine)) for stream in range(STREAMS)]
 
 
-def _one_per_call(contexts: list[SrtpContext], way: str) -> Work:
-    calls = [context.protect if way == "protect" else context.unprotect for context in contexts]
-    return lambda packets: [call(packet) for call, packet in zip(calls, packets, strict=True)]
+class _OnePerCall:
+    """A call per packet, which is given and comes back as bytes."""
+
+    def __init__(self, calls: Sequence[Callable[[bytes], bytes]]) -> None:
+        self._calls = calls
+
+    def fill(self, packets: list[bytes]) -> None:
+        self._packets = packets
+
+    def run(self) -> None:
+        self._made = [call(packet) for call, packet in zip(self._calls, self._packets, strict=True)]
+
+    def results(self) -> Sequence[bytes]:
+        return self._made
 
 
-def _all_in_one_call(contexts: list[SrtpContext], way: str) -> Work:
-    burst = protect_burst if way == "protect" else unprotect_burst
+class _AllInOneCall:
+    """The batch face: packets are rows of one array and are changed there."""
 
-    def work(packets: list[bytes]) -> Sequence[bytes]:
-        rows = [(context, packet, False) for context, packet in zip(contexts, packets, strict=True)]
-        results = burst(rows)
-        if any(status != Status.OK for status, _ in results):
-            raise WrongOutput(next(status.name for status, _ in results if status != Status.OK))
-        return [packet for _, packet in results]
+    def __init__(self, contexts: list[SrtpContext], way: str) -> None:
+        self._contexts, self._call = ContextSet(contexts), protect_batch if way == "protect" else unprotect_batch
+        self._octets = bytearray(STREAMS * _STRIDE)
+        self._lengths, self._statuses = array("I", [0] * STREAMS), bytearray(STREAMS)
+        rows = memoryview(self._octets).cast("B", (STREAMS, _STRIDE))
+        self._batch = Batch(rows, self._lengths, self._statuses, array("I", range(STREAMS)))
 
-    return work
+    def fill(self, packets: list[bytes]) -> None:
+        for i, packet in enumerate(packets):
+            self._octets[i * _STRIDE : i * _STRIDE + len(packet)] = packet
+            self._lengths[i] = len(packet)
+
+    def run(self) -> None:
+        self._call(self._contexts, self._batch)
+
+    def results(self) -> Sequence[bytes]:
+        if any(self._statuses):
+            raise WrongOutput(Status(max(self._statuses)).name)
+        return [bytes(self._octets[i * _STRIDE : i * _STRIDE + n]) for i, n in enumerate(self._lengths)]
 
 
 def _pylibsrtp(case: Case, way: str) -> Work:
@@ -86,8 +116,7 @@ def _pylibsrtp(case: Case, way: str) -> Work:
         pylibsrtp.Session(policy(key=_key(suite, stream), ssrc_type=kind, srtp_profile=profile))
         for stream in range(STREAMS)
     ]
-    calls = [session.protect if way == "protect" else session.unprotect for session in sessions]
-    return lambda packets: [call(packet) for call, packet in zip(calls, packets, strict=True)]
+    return _OnePerCall([session.protect if way == "protect" else session.unprotect for session in sessions])
 
 
 def _way(case: Case) -> str:
@@ -139,18 +168,21 @@ class _PythonMeter:
 
     def measure(self, seconds: float) -> Sequence[float]:
         packets, plain = self._batch()
-        results = self._work(packets)
+        self._work.fill(packets)
+        self._work.run()
+        results = self._work.results()
         for stream in range(STREAMS):
             self._check(results, plain, stream)
         samples: list[float] = []
         end = time.monotonic() + seconds
         while not samples or time.monotonic() < end:
             packets, plain = self._batch()
+            self._work.fill(packets)
             start = clock.ticks()
-            results = self._work(packets)
+            self._work.run()
             samples.append((clock.ticks() - start) / BATCH)
             self._turn = (self._turn + 1) % STREAMS
-            self._check(results, plain, self._turn)
+            self._check(self._work.results(), plain, self._turn)
         return samples
 
 
@@ -163,11 +195,13 @@ def opened(cells: Sequence[Cell], setting: Setting) -> Iterator[Mapping[Cell, Me
             near, far = Direction.SEND, Direction.RECEIVE
             if way == "unprotect":
                 near, far = far, near
+            work: Work
             if cell.is_peer:
                 work = _pylibsrtp(cell.case, way)
             else:
                 contexts = _contexts(cell.case, near, cell.subject, closing)
-                work = _one_per_call(contexts, way) if cell.burst == 1 else _all_in_one_call(contexts, way)
+                calls = [context.protect if way == "protect" else context.unprotect for context in contexts]
+                work = _OnePerCall(calls) if cell.burst == 1 else _AllInOneCall(contexts, way)
             meters[cell] = _PythonMeter(cell.case, work, _contexts(cell.case, far, None, closing))
         collects = gc.isenabled()
         gc.disable()
