@@ -157,6 +157,24 @@ ALWAYS_INLINE void ghash_add(ghash *g, __m512i v, size_t n) {
   g->left -= n;
 }
 
+/* Four full vectors in a row. A group has room for all of them or begins with them. */
+ALWAYS_INLINE void ghash_add4(ghash *g, const __m512i v[4]) {
+  __m512i first = reverse_octets(v[0]);
+  if (g->group == 0) {
+    const __m512i zero = _mm512_setzero_si512();
+    first = _mm512_xor_si512(first, _mm512_zextsi128_si512(reduce(&g->sum)));
+    g->sum = (product){zero, zero, zero};
+    g->group = group_of(g->aad, g->left);
+  }
+  const uint8_t(*power)[16] = g->h_power + (X86_POWERS - g->group);
+  add_product(&g->sum, first, _mm512_loadu_si512(power));
+#pragma GCC unroll 3
+  for (int i = 1; i < 4; i++)
+    add_product(&g->sum, reverse_octets(v[i]), _mm512_loadu_si512(power + 4 * i));
+  g->group -= 16;
+  g->left -= 16;
+}
+
 /* All blocks of AAD and tail but the last, which is returned: it shares a vector with the text. */
 static __attribute__((noinline)) __m128i ghash_long_aad(ghash *g, const ums_job *job) {
   uint8_t rest[32];
@@ -250,7 +268,42 @@ ALWAYS_INLINE void stream_take(const x86_key *k, const int rounds, __m512i iv, _
     encrypt(k, rounds, b, 1);
 }
 
-/* SP 800-38D, 7.1 and 7.2. Nothing is decrypted before the tag has verified. */
+/*
+ * SP 800-38D, 7.2. Keystream and hash are made side by side, for they use different units; nothing is decrypted before
+ * the tag has verified. Keystream that was made and not used is wiped.
+ */
+ALWAYS_INLINE ums_status gcm_open(const x86_key *k, const int rounds, const ums_job *job, const frame *f, ghash g,
+                                  __m512i iv) {
+  const size_t vectors = (job->cipher_len + 15) / 16 / 4 + 1;
+  __m512i count = numbers(1), stream[UMS_MAX_PACKET / 64 + 4], v[4];
+  for (size_t i = 0; i < vectors; i += 4) {
+    const size_t n = vectors - i;
+    stream_take(k, rounds, iv, &count, stream + i, n);
+    if (n > 4 && i > 0) {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++)
+        v[j] = _mm512_loadu_si512(f->at + 64 * (i + (size_t)j));
+      ghash_add4(&g, v);
+    } else {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) {
+        if ((size_t)j >= n)
+          break;
+        frame_hash(f, &g, i + (size_t)j, frame_load(f, i + (size_t)j));
+      }
+    }
+  }
+  const __m128i d = _mm_xor_si128(tag_of(&g, _mm512_castsi512_si128(stream[0])), load(job->data + job->tag_off));
+  if (!_mm_testz_si128(d, d)) {
+    ums_wipe(stream, vectors * sizeof *stream);
+    return UMS_AUTH_FAIL;
+  }
+  for (size_t i = 0; i < vectors; i++)
+    frame_xor(f, i, stream[i]);
+  return UMS_OK;
+}
+
+/* SP 800-38D, 7.1, and for what was received, 7.2. */
 ALWAYS_INLINE ums_status gcm_rounds(const x86_key *k, const int rounds, ums_job *job) {
   const int sending = (job->flags & UMS_JOB_ENCRYPT) != 0;
   const __m512i iv =
@@ -268,27 +321,30 @@ ALWAYS_INLINE ums_status gcm_rounds(const x86_key *k, const int rounds, ums_job 
     f.aad = ghash_long_aad(&slow, job);
     g = slow;
   }
+  if (!sending)
+    return gcm_open(k, rounds, job, &f, g, iv);
   stream_take(k, rounds, iv, &count, b, vectors);
   const __m128i mask = _mm512_castsi512_si128(b[0]);
-  if (!sending) {
-    for (size_t i = 0; i < vectors; i++)
-      frame_hash(&f, &g, i, frame_load(&f, i));
-    const __m128i d = _mm_xor_si128(tag_of(&g, mask), load(job->data + job->tag_off));
-    if (!_mm_testz_si128(d, d))
-      return UMS_AUTH_FAIL;
-  }
   for (size_t i = 0;; i += 4) { /* the next keystream is under way while this one is used */
     const size_t n = vectors - i;
     __m512i next[4] = {b[0], b[1], b[2], b[3]};
     if (n > 4)
       stream_take(k, rounds, iv, &count, next, n - 4);
+    if (n > 4 && i > 0) {
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) {
-      if ((size_t)j >= n)
-        break;
-      const __m512i c = frame_xor(&f, i + (size_t)j, b[j]);
-      if (sending)
-        frame_hash(&f, &g, i + (size_t)j, c);
+      for (int j = 0; j < 4; j++) {
+        uint8_t *p = f.at + 64 * (i + (size_t)j);
+        b[j] = _mm512_xor_si512(_mm512_loadu_si512(p), b[j]);
+        _mm512_storeu_si512(p, b[j]);
+      }
+      ghash_add4(&g, b);
+    } else {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) {
+        if ((size_t)j >= n)
+          break;
+        frame_hash(&f, &g, i + (size_t)j, frame_xor(&f, i + (size_t)j, b[j]));
+      }
     }
     if (n <= 4)
       break;
@@ -296,8 +352,7 @@ ALWAYS_INLINE ums_status gcm_rounds(const x86_key *k, const int rounds, ums_job 
     for (int j = 0; j < 4; j++)
       b[j] = next[j];
   }
-  if (sending)
-    _mm_storeu_si128((__m128i *)(void *)(job->data + job->tag_off), tag_of(&g, mask));
+  _mm_storeu_si128((__m128i *)(void *)(job->data + job->tag_off), tag_of(&g, mask));
   return UMS_OK;
 }
 
