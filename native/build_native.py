@@ -17,6 +17,7 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).parent
+FIRMWARE = HERE.parent / "firmware_bindings" / "firmware"  # the protocol core that host and device share
 MACHINE = os.environ.get("UEAGENT_TARGET_MACHINE") or platform.machine()
 SANITIZE = os.environ.get("UEAGENT_SANITIZE") == "1"
 
@@ -52,7 +53,7 @@ def sources() -> list[str]:
     """What is built for MACHINE, relative to the root of the project."""
     isa = {name for names in ISA_FILES.values() for name in names}
     wanted = set(ISA_FILES.get(MACHINE, []))
-    folders = (HERE / "src", HERE / "src" / "prim", HERE / "src" / "x86")
+    folders = (HERE / "src", HERE / "src" / "prim", HERE / "src" / "x86", FIRMWARE)
     found = [path for folder in folders for path in sorted(folder.glob("*.c"))]
     kept = [path for path in found if path.name not in isa or path.name in wanted]
     # setuptools wants paths relative to setup.py.
@@ -77,13 +78,14 @@ _CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-fvisibility=hidden", "-Wall", "
 _SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"]
 
 ffi = FFI()
-ffi.cdef(declarations((HERE / "include" / "ums.h").read_text()))
+for header in ("ums.h", "ums_accel.h"):
+    ffi.cdef(declarations((HERE / "include" / header).read_text()))
 ffi.set_source(
     "ueagent_native._core",
-    '#include <string.h>\n#include <alloca.h>\n#include "ums.h"\n',
+    '#include <string.h>\n#include <alloca.h>\n#include "ums.h"\n#include "ums_accel.h"\n',
     py_limited_api=True,
     sources=sources(),
-    include_dirs=[os.path.relpath(HERE / "include", HERE.parent), os.path.relpath(HERE / "src", HERE.parent)],
+    include_dirs=[os.path.relpath(path, HERE.parent) for path in (HERE / "include", HERE / "src", FIRMWARE)],
     extra_compile_args=[*_CFLAGS, "-Wno-unused-parameter", *(_SANITIZE if SANITIZE else [])],
     extra_link_args=["-pthread", *ATOMICS, *(_SANITIZE[:1] if SANITIZE else [])],
 )

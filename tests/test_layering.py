@@ -43,12 +43,19 @@ LAST_PURE = 5
 # What only these parts may import; a part covers its submodules.
 ONLY_IN = {
     "ueagent_native": ("ueagent.daemon", "ueagent_hw", "ueagent_native", "ueagent_bench"),
-    "ueagent_hw": ("ueagent.daemon", "ueagent_hw", "ueagent_bench"),
-    "ueagent_firmware": ("ueagent_hw", "ueagent_firmware"),
+    "ueagent_hw": ("ueagent.daemon", "ueagent_hw", "ueagent_bench", "ueagent.cli.accel"),
+    "ueagent_firmware": ("ueagent_hw", "ueagent_firmware", "ueagent.cli.inspect"),
     "ueagent_bench": ("ueagent.cli.bench", "ueagent_bench"),
     "ueagent.lab": ("ueagent.lab", "ueagent.cli.lab", "ueagent.cli.demo"),
     "OpenSSL": ("ueagent.channel", "ueagent.lab"),
-    "cryptography": ("ueagent.crypto", "ueagent.channel", "ueagent.wire.cms", "ueagent.lab", "ueagent_bench"),
+    "cryptography": (
+        "ueagent.crypto",
+        "ueagent.channel",
+        "ueagent.wire.cms",
+        "ueagent.lab",
+        "ueagent_bench",
+        "ueagent_firmware",
+    ),
     "pylibsrtp": ("ueagent.lab", "ueagent_bench"),
     "serial": ("ueagent_hw",),
     "structlog": ("ueagent.daemon.logs",),

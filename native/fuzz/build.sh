@@ -7,7 +7,7 @@ native=$(dirname -- "$here")
 out=${1:-$(dirname -- "$native")/build/fuzz}
 cc=${CC:-clang}
 common="-std=c11 -D_GNU_SOURCE -g -O1 -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror -Wno-unused-parameter"
-common="$common -I$native/include -I$native/src"
+common="$common -I$native/include -I$native/src -I$native/../firmware_bindings/firmware"
 mkdir -p "$out/objects"
 
 # One line per source of the core: file, then its own ISA flags.

@@ -29,7 +29,7 @@ def build(program: Path, folder: Path, compiler: str, machine: str | None = None
         environment["UEAGENT_TARGET_MACHINE"] = machine
     sources, isa_flags, libraries = json.loads(run([sys.executable, "-c", code], env=environment))
     folder.mkdir(parents=True, exist_ok=True)
-    flags = [*FLAGS, *extra, f"-I{ROOT}/native/include", f"-I{ROOT}/native/src"]
+    flags = [*FLAGS, *extra, f"-I{ROOT}/native/include", f"-I{ROOT}/native/src", f"-I{ROOT}/firmware_bindings/firmware"]
     objects = []
     for name in sources:
         target = folder / (name.replace("/", "_") + ".o")

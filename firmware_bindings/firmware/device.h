@@ -1,0 +1,94 @@
+/*
+ * The device side of UMSA-1 (PROTOCOL.md): octets in, octets out. No clock, no port, no heap; the board brings a
+ * platform and calls umsa_device_octet and umsa_device_time.
+ */
+#ifndef UMSA_DEVICE_H
+#define UMSA_DEVICE_H
+
+#include "frame.h"
+#include "prim/prim.h"
+
+/* The crypto of a board: software (driver_soft.c), or a peripheral with the same results. */
+typedef struct umsa_driver {
+  uint8_t engine; /* 1: software, 2: crypto peripheral */
+  void (*aes_init)(ums_aes *aes, const uint8_t *key, size_t len);
+  void (*aes_ctr)(const ums_ctr_span span[], size_t n);
+  void (*ghash_init)(ums_ghash *g, const uint8_t h[16]);
+  void (*ghash)(const ums_ghash *g, uint8_t y[16], const uint8_t *data, size_t len);
+  ums_sha1_blocks *sha1;
+  int (*rng)(uint8_t *out, size_t len); /* NULL: the board has no random source. 0: it failed */
+} umsa_driver;
+
+extern const umsa_driver umsa_driver_soft;
+
+typedef struct umsa_platform {
+  void *self;
+  void (*write)(void *self, const uint8_t *octets, size_t len); /* may wait for the line */
+  const umsa_driver *driver;
+  uint8_t boot_id[8]; /* another one after each boot */
+  uint8_t unit[8];
+  uint8_t has_key; /* `key` is an identity */
+  uint8_t plain_load;
+  uint8_t spoil_test; /* UMSA_TEST_* bits that get a wrong answer: a test hook that production builds leave zero */
+  uint8_t key[32];    /* X25519; PAIR overwrites it */
+  int (*store_key)(void *self, const uint8_t key[32]); /* keeps what PAIR made; NULL: not kept */
+} umsa_platform;
+
+typedef struct umsa_key_slot {
+  uint8_t used, suite, direction, kind, bound, aead, tag_len, salt_len;
+  uint32_t ssrc;
+  uint64_t next, seen; /* protect: one more than the highest index; bit i: next - 1 - i was spent */
+  uint64_t floor, left;
+  uint8_t salt[14];
+  ums_aes aes;
+  union {
+    ums_hmac_sha1 hmac;
+    ums_ghash ghash;
+  } mac;
+} umsa_key_slot;
+
+typedef struct umsa_device {
+  umsa_platform platform;
+  umsa_receiver receiver;
+  uint8_t open; /* HELLO was heard */
+  uint16_t failed_tests;
+  uint32_t now_ms, heard_ms;
+  uint32_t session;
+  uint8_t nonce[16]; /* the host's */
+  uint8_t transport; /* there is a transport key */
+  uint32_t last_counter;
+  ums_aes wrap_aes;
+  ums_ghash wrap_ghash;
+  uint32_t cached_crc; /* of the control request whose reply is kept */
+  uint16_t cached_len;
+  uint8_t cached[96];
+  uint32_t frames, jobs, refused, auth_fail;
+  umsa_key_slot slot[UMSA_SLOTS];
+} umsa_device;
+
+/* Runs the self-test. The platform is copied. */
+void umsa_device_init(umsa_device *d, const umsa_platform *platform);
+void umsa_device_octet(umsa_device *d, uint8_t octet);
+void umsa_device_time(umsa_device *d, uint32_t now_ms); /* heartbeat */
+void umsa_device_forget(umsa_device *d);                /* wipes slots and transport key: line drop, reset */
+
+/* crypt.c */
+uint16_t umsa_self_test(const umsa_driver *driver, uint16_t spoil);
+/* HKDF-SHA1 (RFC 5869) of one secret of 32 octets. */
+void umsa_hkdf(const umsa_driver *driver, const uint8_t *salt, size_t salt_len, const uint8_t secret[32],
+               const uint8_t *info, size_t info_len, uint8_t *out, size_t out_len);
+void umsa_gcm_init(const umsa_driver *driver, const uint8_t *key, size_t len, ums_aes *aes, ums_ghash *ghash);
+/* The 16-octet tag of `aad` and ciphertext. */
+void umsa_gcm_tag(const umsa_driver *driver, const ums_aes *aes, const ums_ghash *ghash, const uint8_t iv[12],
+                  const uint8_t *aad, size_t aad_len, const uint8_t *data, size_t len, uint8_t tag[16]);
+
+/* slot.c: UMSA_STATUS_* */
+uint8_t umsa_slot_load(umsa_device *d, uint8_t slot, const uint8_t key[UMSA_KEY_LEN]);
+/*
+ * One packet in place; `room` octets may be written. The result is *result_len octets at *result: what stood behind the
+ * header, with the tag when it was protected and without when it was unprotected.
+ */
+uint8_t umsa_slot_job(umsa_device *d, uint8_t slot, int direction, uint64_t index, uint8_t *packet, size_t len,
+                      size_t room, const uint8_t **result, size_t *result_len);
+
+#endif
