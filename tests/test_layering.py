@@ -51,7 +51,6 @@ ONLY_IN = {
     "cryptography": (
         "ueagent.crypto",
         "ueagent.channel",
-        "ueagent.wire.cms",
         "ueagent.lab",
         "ueagent_bench",
         "ueagent_firmware",
@@ -60,6 +59,7 @@ ONLY_IN = {
     "serial": ("ueagent_hw",),
     "structlog": ("ueagent.daemon.logs",),
     "msgspec": ("ueagent.ipc", "ueagent.daemon", "ueagent.client", "ueagent.cli", "ueagent.lab"),
+    "asn1crypto": ("ueagent.wire.cms",),
     "cffi": ("ueagent_native",),
     "_cffi_backend": ("ueagent_native",),
     "numpy": ("ueagent_native", "ueagent_bench"),
