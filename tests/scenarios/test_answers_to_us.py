@@ -9,7 +9,7 @@ import pytest
 from support.pair import AT_EDGE, E2E, REQUIRED, SECURE, Agent, crypto_lines, keys_in, plain
 
 from ueagent.model.security import LineSecurity, Mechanism, Scope, SecurityPolicy, Setting
-from ueagent.session.commands import AcceptAnswer, CreateOffer, Dialog, OfferFailed, Release
+from ueagent.session.commands import AcceptAnswer, AcceptOffer, CreateOffer, Dialog, OfferFailed, Release
 from ueagent.session.effects import CloseRelay, InstallKeys, OpenRelay, ReplyDone, ReplyError, ReplySdp, SetMode
 
 KEY = base64.b64encode(bytes(range(30))).decode()
@@ -329,6 +329,15 @@ def test_an_emergency_call_gets_one_plain_retry_although_required() -> None:
     assert b"RTP/AVP 0" in reply.sdp
     agent.text(accept(answer(proto="RTP/AVP")))
     assert agent.relays[0].mode == "plain"
+
+
+def test_an_emergency_call_stays_one_in_the_networks_re_offer() -> None:
+    """POL-7: also where the dialer does not say so again."""
+    agent = Agent("alice", REQUIRED)
+    agent.text(CreateOffer(plain(), replace(AT_EDGE, emergency=True)))
+    agent.do(OfferFailed(488))
+    agent.text(accept(answer(proto="RTP/AVP")))
+    assert isinstance(agent.do(AcceptOffer(answer(proto="RTP/AVP"), AT_EDGE)), ReplySdp)
 
 
 def test_e2e_refused_is_followed_by_e2ae_and_then_by_plain() -> None:

@@ -140,7 +140,7 @@ class Session:
     def _create_offer(self, command: CreateOffer, now: float) -> list[Effect]:
         offer = parse_sdp(command.sdp)
         check_count(offer, self._media_count, dialer_count)
-        own = OwnOffer(offer, command.evidence, self._policy, self._rng, self._legs)
+        own = OwnOffer(offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs)
 
         def write(now: float) -> list[Effect]:
             sdp, effects = own.write(rekey=command.rekey, now=now)
@@ -204,7 +204,7 @@ class Session:
     def _accept_offer(self, command: AcceptOffer, now: float) -> list[Effect]:
         offer = parse_sdp(command.sdp)
         check_count(offer, self._media_count, NegotiationFailed)
-        theirs = TheirOffer(offer, command.evidence, self._policy, self._rng, self._legs)
+        theirs = TheirOffer(offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs)
 
         def write(now: float) -> list[Effect]:
             sdp = theirs.offer_for_dialer()
@@ -268,6 +268,10 @@ class Session:
         return [*opening.exchange.undo(now), ReplyError(error)]
 
     # ----------------------------------------------------------------------------------------------- helpers --
+
+    def _in_this_call(self, evidence: Evidence) -> Evidence:
+        """POL-7: a call that began as an emergency call stays one, whatever a later offer says."""
+        return replace(evidence, emergency=evidence.emergency or self._emergency)
 
     def _began(self, role: Literal["offerer", "answerer"], evidence: Evidence) -> None:
         if not self._media_count:
