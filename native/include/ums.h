@@ -358,7 +358,8 @@ typedef enum ums_event_kind {
   UMS_EVENT_ENGINE = 12,     /* an engine failed */
   UMS_EVENT_LEG_CLOSED = 13, /* sockets closed, keys wiped */
   UMS_EVENT_SOCKET = 14,     /* a = errno of a socket that stopped working */
-  UMS_EVENT_LOST = 15        /* no leg; a = events that found the ring full since the last one */
+  UMS_EVENT_LOST = 15,       /* no leg; a = events that found the ring full since the last one */
+  UMS_EVENT_ACCELERATOR = 16 /* no leg; a = ums_link_state */
 } ums_event_kind;
 
 typedef struct ums_event {
@@ -386,8 +387,9 @@ typedef struct ums_leg_stats {
   uint64_t control_passed, control_dropped; /* DTLS datagrams */
   uint64_t unknown_ssrc;                    /* failed authentication and belonged to no bound SSRC */
   uint64_t send_errors;
-  uint64_t key_age_ms; /* since the last install; 0 before */
-  uint64_t idle_ms;    /* since the last accepted packet from the network, or the leg's opening */
+  uint64_t accelerated; /* packets that an accelerator did */
+  uint64_t key_age_ms;  /* since the last install; 0 before */
+  uint64_t idle_ms;     /* since the last accepted packet from the network, or the leg's opening */
 } ums_leg_stats;
 
 ums_status ums_relay_leg_stats(ums_relay *r, uint32_t leg, ums_leg_stats *out);

@@ -1,10 +1,59 @@
 /*
- * The serial accelerator (firmware_bindings/PROTOCOL.md): the firmware's own protocol core as an emulated device.
+ * The serial accelerator (firmware_bindings/PROTOCOL.md): the link to one, and the firmware's own protocol core as an
+ * emulated device.
  */
 #ifndef UMS_ACCEL_H
 #define UMS_ACCEL_H
 
 #include "ums.h"
+
+/* -------------------------------------------------------------------------------------------------------- link -- */
+
+/*
+ * One descriptor to one device, and the thread that owns it between start and stop. The handshake is done by then. A
+ * relay that it is attached to loads its session keys into slots and sends it packets; every packet comes back within
+ * its deadline, done or not. What was not done runs on the context's CPU engine (shared custody) or is dropped (device
+ * custody: the host has wiped the keys).
+ */
+typedef struct ums_link ums_link;
+
+typedef enum ums_custody { UMS_CUSTODY_SHARED = 0, UMS_CUSTODY_DEVICE = 1 } ums_custody;
+
+typedef struct ums_link_config {
+  ums_custody custody;
+  uint32_t deadline_us;  /* of one job; 0 = 5000 */
+  uint32_t verify_every; /* shared: of so many jobs to protect, one is compared with the CPU's result; 0 = none */
+  uint32_t max_slots;    /* admission: no more are used; 0 = all of the device's */
+} ums_link_config;
+
+typedef enum ums_link_state {
+  UMS_LINK_STOPPED = 0,
+  UMS_LINK_UP = 1,
+  UMS_LINK_MISSED = 2, /* too many deadlines missed: hung, late, corrupting or babbling */
+  UMS_LINK_LOCKED = 3, /* the device has no session any more: it rebooted, or lost the heartbeat */
+  UMS_LINK_GONE = 4,   /* the descriptor failed: unplugged */
+  UMS_LINK_WRONG = 5   /* a result differed from the CPU's */
+} ums_link_state;
+
+typedef struct ums_link_stats {
+  ums_link_state state;
+  uint32_t used_slots;
+  uint64_t jobs, done;      /* handed to the device; answered well and in time */
+  uint64_t missed, refused; /* deadlines; answers with a status that is neither OK nor AUTH_FAIL */
+  uint64_t auth_fail, damaged, late, wrong, verified;
+  uint64_t fallback;       /* packets that a CPU engine did instead, or nobody (device custody) */
+  uint64_t loads, no_slot; /* keys loaded; contexts that got no slot */
+  uint64_t round_trip_ns;  /* sum over `done` */
+} ums_link_stats;
+
+size_t ums_link_sizeof(void);
+ums_status ums_link_init(ums_link *l, size_t len, const ums_link_config *cfg);
+/* `transport`: 16 octets, or NULL for plain key loading. `slots` and `credits` are what HELLO said. */
+ums_status ums_link_start(ums_link *l, int fd, const uint8_t *transport, uint32_t slots, uint32_t credits);
+ums_status ums_link_stop(ums_link *l); /* joins the thread; the descriptor stays the caller's */
+void ums_link_stats_get(const ums_link *l, ums_link_stats *out);
+/* Before the relay starts, once; the link must outlive it. State changes are UMS_EVENT_ACCELERATOR. */
+ums_status ums_relay_attach(ums_relay *r, ums_link *l);
 
 /* --------------------------------------------------------------------------------------------- emulated device -- */
 

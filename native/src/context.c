@@ -176,10 +176,53 @@ void ums_srtp_wipe(ums_srtp *c) {
   ums_srtp_release(c);
 }
 
+static int always(void) { return 1; }
+static int any_key(ums_transform t, size_t cipher_key_len) {
+  (void)t;
+  (void)cipher_key_len;
+  return 1;
+}
+static ums_status no_load(const ums_engine *e, ums_key *out, const ums_session_key *key) {
+  (void)e;
+  (void)out;
+  (void)key;
+  return UMS_UNSUPPORTED;
+}
+static void no_drop(const ums_engine *e, ums_key *key) {
+  (void)e;
+  ums_wipe(key, sizeof *key);
+}
+static size_t fail_all(const ums_engine *e, ums_job *const job[], size_t n) {
+  (void)e;
+  for (size_t i = 0; i < n; i++)
+    job[i]->status = UMS_ENGINE;
+  return n;
+}
+
+const ums_engine ums_engine_surrendered = {.name = "serial",
+                                           .flags = UMS_ENGINE_OPAQUE_KEYS,
+                                           .batch = 1,
+                                           .probe = always,
+                                           .supports = any_key,
+                                           .load_key = no_load,
+                                           .drop_key = no_drop,
+                                           .submit = fail_all};
+
+void ums_srtp_surrender(ums_srtp *c) {
+  const ums_engine *old = atomic_load_explicit(&c->engine, memory_order_relaxed);
+  drop_keys(c, old, 2u * c->n_keys);
+  for (size_t i = 0; i < c->n_keys; i++)
+    ums_wipe(c->masters[i].session, sizeof c->masters[i].session);
+  atomic_store_explicit(&c->engine, &ums_engine_surrendered, memory_order_relaxed);
+  ums_scrub_stack();
+}
+
 ums_status ums_srtp_set_engine(ums_srtp *c, const ums_engine *e) {
   ums_status s = ums_srtp_usable(c);
   if (s != UMS_OK)
     return s;
+  if (atomic_load_explicit(&c->engine, memory_order_relaxed) == &ums_engine_surrendered)
+    return UMS_UNSUPPORTED; /* its keys are elsewhere */
   if (e == NULL)
     e = ums_engine_choose(c->suite->suite);
   s = engine_fits(e, c->suite);

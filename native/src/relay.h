@@ -22,6 +22,7 @@
 #include "demux.h"
 #include "ring.h"
 #include "ums.h"
+#include "ums_accel.h"
 
 #define RELAY_BURST 64      /* datagrams that go through SRTP together */
 #define RELAY_PER_SOCKET 32 /* of one socket per wake-up, so that no leg starves another */
@@ -47,6 +48,10 @@ typedef struct relay_ssrcs { /* SSRCs that were already reported; the oldest is 
 typedef struct relay_keys { /* an installed context */
   ums_srtp *ctx;            /* NULL: none */
   uint8_t suite, told_soft, told_expired, seen;
+  /* An accelerator's slots, for RTP and RTCP: see relay_offload.c. */
+  uint8_t slot[2], slot_state[2]; /* slot: number + 1 */
+  uint8_t slot_bound[2];
+  uint32_t slot_ssrc[2];
 } relay_keys;
 
 typedef struct relay_leg {
@@ -133,6 +138,7 @@ struct ums_relay {
   struct mmsghdr in[RELAY_BURST], out[RELAY_BURST];
   struct iovec in_vec[RELAY_BURST], out_vec[RELAY_BURST];
   uint8_t *buffers;
+  ums_link *link; /* NULL: no accelerator */
 };
 
 /* relay.c */
@@ -185,6 +191,17 @@ void relay_due(ums_relay *r, uint64_t at);
 /* The burst in r->items leaves this function handled: forwarded or counted. */
 void relay_path_run(ums_relay *r);
 
+/* A single packet's end: again with the former keys where that may help, verdict, events. `item` has its data. */
+void relay_path_result(ums_relay *r, relay_item *item, ums_packet *packet, int direction);
+
+/* relay_offload.c; called with r->link set */
+void relay_offload_install(ums_relay *r, relay_leg *leg, relay_keys *keys, int direction); /* asks for slots */
+void relay_offload_forget(ums_relay *r, relay_keys *keys); /* its packets under way end here; slots are cleared */
+/* 1: the accelerator has the packet, or its fate is settled. 0: not for it. */
+int relay_offload_take(ums_relay *r, relay_item *item, int direction);
+void relay_offload_drain(ums_relay *r); /* what came back leaves; the link's state is looked at */
+int relay_offload_active(const ums_relay *r, const relay_keys *keys);
+
 /* relay_linux.c; functions that return int answer 0 or an errno */
 int relay_system_open(ums_relay *r);
 void relay_system_close(ums_relay *r);
@@ -194,6 +211,7 @@ void relay_wake(ums_relay *r);
 void relay_announce(ums_relay *r); /* the event fd becomes readable */
 void relay_announce_clear(ums_relay *r);
 void relay_clock(ums_relay *r); /* sets r->now */
+int relay_link_add(ums_relay *r, int fd);
 int relay_socket_check(int fd, uint8_t *family);
 int relay_socket_add(ums_relay *r, const relay_leg *leg, int socket);
 void relay_socket_remove(ums_relay *r, int fd);

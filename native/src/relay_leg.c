@@ -85,6 +85,8 @@ static void drop_keys(ums_relay *r, relay_leg *leg, int direction, relay_keys *k
   ums_srtp_stats last;
   if (keys->ctx == NULL)
     return;
+  if (r->link != NULL)
+    relay_offload_forget(r, keys);
   ums_srtp_stats_get(keys->ctx, &last);
   add_stats(&leg->gone[direction], &last);
   relay_pool_release(r, direction, keys->ctx);
@@ -213,6 +215,10 @@ ums_status relay_leg_install(ums_relay *r, relay_leg *leg, void *args) {
   }
   leg->has_keys = 1;
   leg->installed_at = r->now;
+  if (r->link != NULL && keys->send.ctx != NULL)
+    relay_offload_install(r, leg, &leg->send, UMS_SEND);
+  if (r->link != NULL && keys->receive.ctx != NULL)
+    relay_offload_install(r, leg, &leg->receive, UMS_RECEIVE);
   return UMS_OK;
 }
 
@@ -302,8 +308,10 @@ static void current_stats(const relay_leg *leg, int direction, ums_srtp_stats *o
   }
 }
 
-static const char *engine_name(const relay_keys *keys) {
-  return keys->ctx == NULL ? NULL : ums_srtp_engine(keys->ctx)->name;
+static const char *engine_name(const ums_relay *r, const relay_keys *keys) {
+  if (keys->ctx == NULL)
+    return NULL;
+  return r->link != NULL && relay_offload_active(r, keys) ? "serial" : ums_srtp_engine(keys->ctx)->name;
 }
 
 ums_status relay_leg_stats_get(ums_relay *r, relay_leg *leg, void *args) {
@@ -311,8 +319,8 @@ ums_status relay_leg_stats_get(ums_relay *r, relay_leg *leg, void *args) {
   *out = leg->totals;
   out->leg = leg->id;
   out->mode = leg->mode;
-  out->send_engine = engine_name(&leg->send);
-  out->receive_engine = engine_name(&leg->receive);
+  out->send_engine = engine_name(r, &leg->send);
+  out->receive_engine = engine_name(r, &leg->receive);
   current_stats(leg, UMS_SEND, &out->send);
   current_stats(leg, UMS_RECEIVE, &out->receive);
   out->key_age_ms = leg->has_keys ? r->now - leg->installed_at : 0;

@@ -13,7 +13,8 @@
 
 #define EVENTS_PER_TURN 64
 #define LONGEST_WAIT_MS 10000
-#define WAKE UINT32_MAX /* epoll's tag of wake_fd; sockets have leg * RELAY_SOCKETS + socket */
+#define LINK (UINT32_MAX - 1) /* epoll's tag of the link's done_fd */
+#define WAKE UINT32_MAX       /* epoll's tag of wake_fd; sockets have leg * RELAY_SOCKETS + socket */
 
 /* ------------------------------------------------------------------------------------------------- addresses -- */
 
@@ -95,6 +96,11 @@ int relay_socket_add(ums_relay *r, const relay_leg *leg, int socket) {
   struct epoll_event event = {.events = EPOLLIN};
   event.data.u32 = (uint32_t)(leg - r->legs) * RELAY_SOCKETS + (uint32_t)socket;
   return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, leg->fd[socket], &event) == 0 ? 0 : errno;
+}
+
+int relay_link_add(ums_relay *r, int fd) {
+  struct epoll_event event = {.events = EPOLLIN, .data.u32 = LINK};
+  return epoll_ctl(r->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
 void relay_socket_remove(ums_relay *r, int fd) { epoll_ctl(r->epoll_fd, EPOLL_CTL_DEL, fd, NULL); }
@@ -284,8 +290,13 @@ static void finish_burst(ums_relay *r) {
 static void turn(ums_relay *r) {
   struct epoll_event events[EVENTS_PER_TURN];
   int n = epoll_wait(r->epoll_fd, events, EVENTS_PER_TURN, wait_ms(r));
+  int link = 0;
   relay_clock(r);
   for (int i = 0; i < n; i++) {
+    if (events[i].data.u32 == LINK) {
+      link = 1;
+      continue;
+    }
     if (events[i].data.u32 == WAKE) {
       read_all(r->wake_fd);
       continue;
@@ -299,6 +310,8 @@ static void turn(ums_relay *r) {
       finish_burst(r);
   }
   finish_burst(r);
+  if (link)
+    relay_offload_drain(r);
   relay_legs_tick(r);
   if (r->announce)
     relay_announce(r);

@@ -92,6 +92,8 @@ static void route(ums_relay *r, relay_item *item) {
   int nowhere = leg->remote[item->out].len == 0;
   if (leg->mode == UMS_LEG_SECURE && !nowhere) {
     ums_srtp *ctx = network ? leg->receive.ctx : leg->send.ctx;
+    if (ctx != NULL && r->link != NULL && relay_offload_take(r, item, network ? UMS_RECEIVE : UMS_SEND))
+      return;
     if (ctx != NULL) {
       add(network ? &r->unprotect : &r->protect, item, ctx);
       return;
@@ -248,6 +250,25 @@ static void watch_lifetime(ums_relay *r, relay_leg *leg, relay_keys *keys, int d
     return;
   keys->told_soft = 1;
   relay_emit(r, leg, UMS_EVENT_SOFT_LIMIT, (uint32_t)direction, 0);
+}
+
+void relay_path_result(ums_relay *r, relay_item *item, ums_packet *packet, int direction) {
+  relay_leg *leg = item->leg;
+  int newest = 1;
+  if (direction == UMS_RECEIVE && may_be_former(leg, packet->status)) {
+    ums_packet again = {.data = item->data, .len = item->len, .capacity = UMS_MAX_PACKET, .rtcp = item->rtcp};
+    newest = 0;
+    if (ums_srtp_unprotect(&leg->former.ctx, &again, 1) == 1) {
+      ums_srtp_forgive(leg->receive.ctx, ssrc_of(item), packet->status);
+      *packet = again;
+    } else {
+      ums_srtp_forgive(leg->former.ctx, ssrc_of(item), again.status);
+    }
+  }
+  note(r, item, packet, direction, newest);
+  leg->touched = 0;
+  watch_lifetime(r, leg, &leg->send, UMS_SEND);
+  watch_lifetime(r, leg, &leg->receive, UMS_RECEIVE);
 }
 
 void relay_path_run(ums_relay *r) {

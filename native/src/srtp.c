@@ -435,35 +435,59 @@ static void fail_item(const ums_item *item, int direction, ums_status s) {
   refuse(item->ctx, item->packet, s);
 }
 
+ALWAYS_INLINE int finish_item(ums_item *item, const int direction) {
+  ums_packet *p = item->packet;
+  const int rtcp = p->rtcp != 0;
+  ums_status s = (ums_status)item->job.status;
+  if (direction == UMS_RECEIVE && item->stream)
+    item->stream->window[rtcp].pending = 0;
+  if (s == UMS_OK) {
+    if (direction == UMS_SEND)
+      count_packet(item->stream, rtcp, p->len);
+    else
+      s = commit(item, rtcp);
+  } else if (s != UMS_AUTH_FAIL) {
+    s = UMS_ENGINE;
+  }
+  if (s != UMS_OK) {
+    fail_item(item, direction, s);
+    return 0;
+  }
+  p->len = item->len_after;
+  p->status = UMS_OK;
+  return 1;
+}
+
 ALWAYS_INLINE size_t finish(ums_burst *b, const int direction) {
   size_t ok = 0;
-  for (size_t i = 0; i < b->n; i++) {
-    ums_item *item = &b->item[i];
-    ums_packet *p = item->packet;
-    const int rtcp = p->rtcp != 0;
-    ums_status s = (ums_status)item->job.status;
-    if (direction == UMS_RECEIVE && item->stream)
-      item->stream->window[rtcp].pending = 0;
-    if (s == UMS_OK) {
-      if (direction == UMS_SEND)
-        count_packet(item->stream, rtcp, p->len);
-      else
-        s = commit(item, rtcp);
-    } else if (s != UMS_AUTH_FAIL) {
-      s = UMS_ENGINE;
-    }
-    if (s != UMS_OK) {
-      fail_item(item, direction, s);
-      continue;
-    }
-    p->len = item->len_after;
-    p->status = UMS_OK;
-    ok++;
-  }
+  for (size_t i = 0; i < b->n; i++)
+    ok += (size_t)finish_item(&b->item[i], direction);
   for (size_t i = 0; i < b->n_taken; i++)
     ums_guard_release(b->taken[i]);
   b->n = b->n_taken = 0;
   return ok;
+}
+
+void ums_srtp_detach(ums_burst *b) {
+  for (size_t i = 0; i < b->n; i++)
+    if (b->direction == UMS_RECEIVE && b->item[i].stream)
+      b->item[i].stream->window[b->item[i].packet->rtcp != 0].pending = 0;
+  for (size_t i = 0; i < b->n_taken; i++)
+    ums_guard_release(b->taken[i]);
+  b->n = b->n_taken = 0;
+}
+
+ums_status ums_srtp_finish_one(ums_item *item, int direction) {
+  ums_srtp *c = item->ctx;
+  const uintptr_t me = (uintptr_t)&me;
+  const ums_status s = ums_srtp_usable(c) == UMS_OK ? ums_srtp_take(c, me) : UMS_BAD_ARGUMENT;
+  if (s != UMS_OK) {
+    item->packet->status = (uint8_t)s;
+    return s;
+  }
+  finish_item(item, direction);
+  ums_srtp_release(c);
+  return (ums_status)item->packet->status;
 }
 
 size_t ums_srtp_finish(ums_burst *b) { return b->direction == UMS_SEND ? finish(b, UMS_SEND) : finish(b, UMS_RECEIVE); }

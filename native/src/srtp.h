@@ -86,6 +86,18 @@ size_t ums_srtp_begin(ums_burst *b, int direction, ums_srtp *const ctx[], ums_pa
 void ums_srtp_submit(ums_burst *b);
 size_t ums_srtp_finish(ums_burst *b); /* returns how many succeeded */
 
+/*
+ * For jobs that somebody else finishes later. `detach` instead of submit and finish: releases the contexts; items that
+ * were copied out before may be finished one by one, in any order, while their contexts live. The replay list is looked
+ * at again then. `finish_one` needs job.status and answers the packet's.
+ */
+void ums_srtp_detach(ums_burst *b);
+ums_status ums_srtp_finish_one(ums_item *item, int direction);
+/* Forgets the session keys for good, because somebody else has them: what is left to this context fails with
+ * UMS_ENGINE. The context's user asks. */
+void ums_srtp_surrender(ums_srtp *c);
+extern const ums_engine ums_engine_surrendered;
+
 static inline uint32_t ums_srtp_notes(const ums_srtp *c) {
   return atomic_load_explicit(&c->notes, memory_order_relaxed);
 }

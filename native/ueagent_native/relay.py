@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ueagent_native._core import ffi, lib
+from ueagent_native.link import AcceleratorLink
 from ueagent_native.srtp import SrtpStats, StreamStats, native_config, stats_from, stream_stats_from
 from ueagent_native.values import Direction, NativeError, Octets, SrtpConfig, Status
 
@@ -55,6 +56,7 @@ class EventKind(IntEnum):
     LEG_CLOSED = 13
     SOCKET = 14
     LOST = 15
+    ACCELERATOR = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class LegStats:
     control_dropped: int
     unknown_ssrc: int
     send_errors: int
+    accelerated: int
     key_age_ms: int
     idle_ms: int
 
@@ -187,6 +190,11 @@ class Relay:
     def arena_flags(self) -> int:
         """UMS_ARENA_* bits: what the kernel granted for the memory that holds the keys."""
         return self._native.flags
+
+    def attach(self, link: AcceleratorLink) -> None:
+        """Before `start`: the accelerator takes what it can of every leg. Close the link after the relay."""
+        self._do("ums_relay_attach", link.pointer)
+        self._link = link
 
     def start(self) -> None:
         self._do("ums_relay_start")

@@ -36,7 +36,7 @@ def key_set() -> KeySet:
 
 
 def test_every_event_of_the_relay_is_translated_or_concerns_no_session() -> None:
-    assert set(EventKind) - set(TRANSLATIONS) == {EventKind.LEG_CLOSED, EventKind.LOST}
+    assert set(EventKind) - set(TRANSLATIONS) == {EventKind.LEG_CLOSED, EventKind.LOST, EventKind.ACCELERATOR}
     assert {row.media for row in TRANSLATIONS.values()} == set(Media)
 
 
