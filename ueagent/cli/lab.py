@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="edge", required=True)
     edge = kinds.add_parser(
         "edge",
-        help="registrar, IMS-ALG and access gateway (SRTP by libsrtp), with a phone behind them",
+        help="registrar, IMS-ALG and access gateway (SRTP by libsrtp, DTLS by pyOpenSSL), with a phone behind them",
         description=_EXAMPLE,
         formatter_class=parser.formatter_class,
         epilog=exits.epilog(),
@@ -52,6 +52,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="3ge2ae in answers to the UE",
     )
     edge.add_argument("--suite", action="append", help="only this suite of libsrtp (may be repeated)")
+    edge.add_argument(
+        "--announce",
+        action="append",
+        choices=["sdes-srtp", "dtls-srtp"],
+        help="only this in Security-Server (may be repeated, preferred first; default: sdes-srtp)",
+    )
+    edge.add_argument("--dtls-passive", action="store_true", help="leave the ClientHello to the UE where it may choose")
     edge.add_argument("--refuse-plain", action="store_true", help="488 for plain offers of a UE that announced SDES")
 
 
@@ -74,6 +81,7 @@ async def _serve(args: argparse.Namespace, stop: asyncio.Event) -> int:
     from ueagent.lab.edge import Edge, EdgeConfig
     from ueagent.lab.edge_service import EdgeService
     from ueagent.lab.faults import Fault, Indication, Mode
+    from ueagent.lab.registrar import MEDIASEC, OWN_LIST
     from ueagent.lab.srtp_set import PROFILES
 
     config = EdgeConfig(
@@ -83,6 +91,8 @@ async def _serve(args: argparse.Namespace, stop: asyncio.Event) -> int:
         refuse_plain=args.refuse_plain,
         suites=tuple(args.suite or PROFILES),
         address=args.address,
+        own_list=tuple(f"{name};{MEDIASEC}" for name in args.announce) if args.announce else OWN_LIST,
+        dtls_passive=args.dtls_passive,
     )
     async with EdgeService(Edge(config), Path(args.socket)):
         sys.stderr.write(f"lab edge on {args.socket}: mode {args.mode}, fault {args.fault}\n")

@@ -1,4 +1,4 @@
-"""IMS application level gateway: SDP between a UE and the core (EDGE-2 to EDGE-5, EDGE-9, EDGE-10, EDGE-17, EDGE-18).
+"""IMS application level gateway: SDP between a UE and the core (EDGE-2 to EDGE-5, EDGE-9 to EDGE-12, EDGE-17, EDGE-18).
 
     UE offers:    offer_from_ue -> core ... core -> answer_to_ue
     core offers:  offer_to_ue   -> UE   ... UE   -> answer_from_ue      then commit() says what the gateway shall do
@@ -16,7 +16,9 @@ from enum import StrEnum
 from typing import Final
 
 from ueagent.errors import NegotiationFailed
+from ueagent.lab import alg_dtls
 from ueagent.lab.alg_lines import Rng, answer_line, draft_answer, fresh_line, key_of, selectable
+from ueagent.lab.dtls_agw import DtlsOrder
 from ueagent.lab.faults import Fault, Indication
 from ueagent.lab.srtp_set import PROFILES, ParameterSet
 from ueagent.model.media import Endpoint, transport_named
@@ -38,9 +40,14 @@ class Handling(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlgConfig:
-    """`agreed`: both sides announced SDES. `aware`: the edge knows 3ge2ae. `lying`: it announced and does not do."""
+    """`agreed`, `agreed_dtls`: both sides announced SDES, DTLS-SRTP. `aware`: the edge knows 3ge2ae. `lying`: it
+    announced and does not do. `gateway` is there where the edge does DTLS-SRTP.
+    """
 
     agreed: bool = False
+    agreed_dtls: bool = False
+    dtls_first: bool = False  # what the UE is offered where both are agreed on
+    gateway: alg_dtls.Gateway | None = None
     aware: bool = True
     lying: bool = False
     refuse_plain: bool = False  # EDGE-10, second mode
@@ -51,11 +58,15 @@ class AlgConfig:
 
 @dataclass(frozen=True, slots=True)
 class StreamOrder:
-    """What the gateway shall do with one stream; a parameter set that is None stays as it is (EDGE-6)."""
+    """What the gateway shall do with one stream; a parameter set that is None stays as it is (EDGE-6).
+
+    With `dtls` the gateway gets its parameter sets from a handshake.
+    """
 
     handling: Handling
     rx: ParameterSet | None = None
     tx: ParameterSet | None = None
+    dtls: DtlsOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class _Line:
     offered: tuple[SdesCrypto, ...] = ()  # by whoever offered on the access side
     ue: SdesCrypto | None = None
     own: SdesCrypto | None = None
+    dtls: alg_dtls.DtlsLine | None = None
 
 
 _UNUSED: Final = _Line(Handling.UNTOUCHED, "", "")
@@ -84,7 +96,7 @@ class AlgDialog:
 
     def offer_from_ue(self, sdp: Sdp, core: Mapping[int, Endpoint]) -> Sdp:
         """EDGE-2, EDGE-9: the offer as the core gets it."""
-        lines = tuple(self._line_of_ue_offer(section) for section in sdp.media)
+        lines = tuple(self._line_of_ue_offer(at, section) for at, section in enumerate(sdp.media))
         self._draft = lines
         return _each(
             sdp,
@@ -102,12 +114,18 @@ class AlgDialog:
         self._draft = tuple(line for line, _ in done)
         return _each(sdp, access, [section for _, section in done])
 
-    def _line_of_ue_offer(self, section: MediaSection) -> _Line:
+    def early_orders(self) -> tuple[DtlsOrder | None, ...]:
+        """EDGE-17: what a gateway could begin with that does not wait for the answer."""
+        return tuple(None if line.dtls is None else line.dtls.order() for line in self._draft)
+
+    def _line_of_ue_offer(self, at: int, section: MediaSection) -> _Line:
         transport = transport_named(section.proto)
         if section.port == 0 or transport is None or not transport.rtp:
             return _UNUSED
         crypto = tuple(read_crypto(section)[0]) if transport.sdes else ()
         requested = read_3ge2ae(section) == "requested" and self.config.aware
+        if transport.fingerprint:
+            return self._dtls_line_of_ue_offer(at, section, transport.plain, requested)
         if transport.sdes and not crypto:
             raise NegotiationFailed("missing_crypto", f"{section.proto} without a usable a=crypto", field="a=crypto")
         if not crypto:
@@ -122,11 +140,24 @@ class AlgDialog:
             )
         return _Line(Handling.E2AE, section.proto, transport.plain, crypto, ue=selectable(crypto, self.config.suites))
 
+    def _dtls_line_of_ue_offer(self, at: int, section: MediaSection, plain: str, requested: bool) -> _Line:
+        if not requested:
+            return _Line(Handling.E2E, section.proto, section.proto)
+        gateway = self.config.gateway
+        if gateway is None or not self.config.agreed_dtls:
+            detail = "3ge2ae:requested with DTLS-SRTP, which was not agreed on"
+            raise NegotiationFailed("not_agreed", detail, field="a=3ge2ae")
+        before = self._before(at)
+        line = alg_dtls.offered_by_ue(section, before.dtls if before else None, gateway, self._rng)
+        return _Line(Handling.E2AE, section.proto, plain, dtls=line)
+
     def _answered_to_ue(self, at: int, section: MediaSection) -> tuple[_Line, MediaSection]:
         line = self._draft[at]
         if section.port == 0 or line.handling is not Handling.E2AE:
             answered = line if section.port else _UNUSED
             return answered, section.with_proto(line.ue_proto) if line.handling is Handling.E2AE else section
+        if line.dtls is not None:
+            return self._dtls_answered_to_ue(line, section)
         assert line.ue is not None  # E2AE lines of UE offers have one
         before = self._before(at)
         keep = before is not None and before.own is not None and _same_key(before.ue, line.ue)
@@ -141,6 +172,14 @@ class AlgDialog:
         return replace(line, own=draft.lines[0] if draft.lines else own), _bare(section, draft.proto).with_attributes(
             written
         )
+
+    def _dtls_answered_to_ue(self, line: _Line, section: MediaSection) -> tuple[_Line, MediaSection]:
+        assert line.dtls is not None
+        if self.config.lying or self.config.fault is Fault.PLAIN_ANSWER:
+            return replace(line, handling=Handling.PLAIN, dtls=None), _bare(section, line.core_proto)
+        indication = _INDICATIONS.get(self.config.indication)
+        attributes = [*([indication] if indication else []), *alg_dtls.written(line.dtls, self.config.fault)]
+        return line, _bare(section, line.ue_proto).with_attributes(attributes)
 
     # --------------------------------------------------------------------------------------- the core has offered --
 
@@ -163,9 +202,13 @@ class AlgDialog:
             return _UNUSED
         if transport.sdes or transport.fingerprint:
             return _Line(Handling.E2E, section.proto, section.proto)
-        if not self.config.agreed or self.config.lying:
-            return _Line(Handling.PLAIN, section.proto, section.proto)
         before = self._before(at)
+        gateway = self.config.gateway if self.config.agreed_dtls else None
+        if self.config.lying or (not self.config.agreed and gateway is None):
+            return _Line(Handling.PLAIN, section.proto, section.proto)
+        if gateway is not None and (self.config.dtls_first or not self.config.agreed):
+            line = alg_dtls.offer_to_ue(before.dtls if before else None, gateway, self._rng, rekey=rekey)
+            return _Line(Handling.E2AE, alg_dtls.SECURE[transport.plain], section.proto, dtls=line)
         if before is not None and before.own is not None:
             again = fresh_line(before.own.tag, before.own.suite, self._rng) if rekey else before.own
             offered: tuple[SdesCrypto, ...] = (again,)
@@ -177,6 +220,9 @@ class AlgDialog:
         leaked = self.config.fault is Fault.LEAKED_APPLIED or not self.config.aware
         if line.handling is not Handling.E2AE:
             return section if leaked or line.handling is Handling.UNTOUCHED else section.without_attributes("3ge2ae")
+        if line.dtls is not None:
+            attributes = [build_3ge2ae("applied"), *alg_dtls.written(line.dtls, self.config.fault)]
+            return _bare(section, line.ue_proto).with_attributes(attributes)
         lines = () if self.config.fault is Fault.MISSING_CRYPTO else line.offered
         return _bare(section, line.ue_proto).with_attributes(self._written(lines, build_3ge2ae("applied")))
 
@@ -185,6 +231,10 @@ class AlgDialog:
             return _UNUSED, section.with_proto(line.core_proto) if line.handling is Handling.E2AE else section
         if line.handling is not Handling.E2AE:
             return line, section
+        if line.dtls is not None:
+            if section.proto != line.ue_proto:
+                raise NegotiationFailed("bad_answer", f"wanted {line.ue_proto}", field="m=")
+            return replace(line, dtls=alg_dtls.answered_by_ue(section, line.dtls)), _bare(section, line.core_proto)
         crypto, invalid = read_crypto(section)
         if section.proto != line.ue_proto or len(crypto) != 1 or invalid:
             raise NegotiationFailed("bad_answer", f"wanted {line.ue_proto} with exactly one a=crypto", field="a=crypto")
@@ -207,10 +257,16 @@ class AlgDialog:
         """The offer was refused: what was committed stays (SDES-16)."""
         self._draft = self._lines
 
+    def lose(self, at: int) -> None:
+        """EDGE-16: the gateway got no association for this line, so the stream is released."""
+        self._lines = tuple(_UNUSED if line == at else found for line, found in enumerate(self._lines))
+
     def handlings(self) -> tuple[Handling, ...]:
         return tuple(line.handling for line in self._lines)
 
     def _order(self, line: _Line, before: _Line | None) -> StreamOrder:
+        if line.dtls is not None and line.handling is Handling.E2AE:
+            return StreamOrder(line.handling, dtls=line.dtls.order())
         if line.handling is not Handling.E2AE or line.ue is None or line.own is None:
             return StreamOrder(line.handling)
         rx = None if before is not None and _same_key(before.ue, line.ue) else key_of(line.ue)
@@ -249,7 +305,7 @@ def _moved(section: MediaSection, endpoint: Endpoint) -> MediaSection:
 
 
 def _bare(section: MediaSection, proto: str) -> MediaSection:
-    return section.without_attributes("crypto", "3ge2ae").with_proto(proto)
+    return section.without_attributes("crypto", "3ge2ae", *alg_dtls.ATTRIBUTES).with_proto(proto)
 
 
 def _same_shape(sdp: Sdp, lines: Sequence[object]) -> None:

@@ -1,4 +1,4 @@
-"""The lab edge: registrar, ALG and gateway put together, one per access network (EDGE-1 to EDGE-10, EDGE-17, EDGE-18).
+"""The lab edge: registrar, ALG and gateway put together, one per access network (EDGE-1 to EDGE-12, EDGE-16 to -18).
 
     UE -> offer_from_ue -> core      core -> offer_to_ue -> UE        core: another edge's call, or a plain RTP phone
     UE <- answer_to_ue  <- core      core <- answer_from_ue <- UE
@@ -15,11 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ueagent.errors import NegotiationFailed, UsageError
+from ueagent.lab import alg_dtls
 from ueagent.lab.agw import Gateway, Stream
 from ueagent.lab.alg import AlgConfig, AlgDialog, Handling, StreamOrder, rtp_lines
 from ueagent.lab.capture import Datagram, Side, Tap
 from ueagent.lab.faults import Fault, Indication, Mode
-from ueagent.lab.registrar import OWN_LIST, RegisterRequest, RegisterResponse, Registrar
+from ueagent.lab.registrar import DTLS, OWN_LIST, RegisterRequest, RegisterResponse, Registrar
 from ueagent.lab.sockets import LOOPBACK, address_of
 from ueagent.lab.srtp_set import PROFILES
 from ueagent.model.media import Endpoint
@@ -28,7 +29,11 @@ from ueagent.wire.sdp import Sdp, build_sdp, parse_sdp
 
 @dataclass(frozen=True, slots=True)
 class EdgeConfig:
-    """Everything the lab can switch. `now` gives seconds since 1970, `rng` draws keys."""
+    """Everything the lab can switch. `now` gives seconds since 1970, `rng` draws keys.
+
+    The order of `own_list` is the order in which UEs get offers. `dtls_unannounced`: DTLS-SRTP is done without a word
+    at registration, as an eP-CSCF does (REG-11, WEB-2). `dtls_passive`: the gateway leaves the ClientHello to the UE.
+    """
 
     mode: Mode = Mode.MEDIASEC
     fault: Fault = Fault.NO_FAULT
@@ -36,6 +41,8 @@ class EdgeConfig:
     refuse_plain: bool = False
     suites: tuple[str, ...] = tuple(PROFILES)
     own_list: tuple[str, ...] = OWN_LIST
+    dtls_unannounced: bool = False
+    dtls_passive: bool = False
     address: str = LOOPBACK
     rng: Callable[[int], bytes] = secrets.token_bytes
     now: Callable[[], float] = time.time
@@ -56,6 +63,7 @@ class Call:
     dialog: AlgDialog
     streams: dict[int, Stream] = field(default_factory=dict)
     remotes: dict[tuple[int, Side], Endpoint | None] = field(default_factory=dict)  # signalled, not yet in force
+    failures: dict[int, str] = field(default_factory=dict)  # EDGE-16, by number of the m-line
 
 
 class Edge:
@@ -65,7 +73,9 @@ class Edge:
         self.config = config or EdgeConfig()
         self.tap = Tap()
         self.registrar = Registrar(self.config.mode, self.config.own_list)
-        self._gateway = Gateway(self.tap, self.config.now, self.config.address)
+        self._gateway = Gateway(
+            self.tap, self.config.now, self.config.address, rng=self.config.rng, lost=self._stream_lost
+        )
         self._calls: dict[str, Call] = {}
 
     def register(self, request: RegisterRequest) -> RegisterResponse:
@@ -129,8 +139,13 @@ class Edge:
         total: Counter[str] = Counter()
         for stream in self.streams(call):
             total += stream.counters
-            total += stream.srtp.counters if stream.srtp else Counter()
+            for contexts in (stream.srtp, stream.rtcp_srtp):
+                total += contexts.counters if contexts else Counter()
         return total
+
+    def failures(self, call: str) -> dict[int, str]:
+        """Lines that got no DTLS association, with the gateway's reason (EDGE-16)."""
+        return dict(self._call(call).failures)
 
     def streams(self, call: str) -> tuple[Stream, ...]:
         """The gateway's streams of a call, by media line."""
@@ -166,13 +181,33 @@ class Edge:
                 self.release(here.id)
             raise
         here.remotes |= _remotes(sdp, side)
+        if side is Side.ACCESS and self.config.fault is Fault.EARLY_HELLO:
+            self._begin_early(here)
         return here.id, build_sdp(written)
+
+    def _begin_early(self, here: Call) -> None:
+        for line, order in enumerate(here.dialog.early_orders()):
+            if order is not None and line in here.streams:
+                stream = here.streams[line]
+                stream.set_remote(Side.ACCESS, here.remotes.get((line, Side.ACCESS)))
+                self._gateway.expect_dtls(stream.id, order, self.config.suites)
+
+    def _stream_lost(self, stream_id: int, reason: str) -> None:
+        for here in self._calls.values():
+            for line, stream in here.streams.items():
+                if stream.id == stream_id:
+                    here.failures[line] = reason
+                    here.dialog.lose(line)
 
     def _new_call(self, binding: str) -> Call:
         config = self.config
+        registered = self.registrar.registered(binding)
         dialog = AlgDialog(
             AlgConfig(
                 agreed=self.registrar.agreed(binding),
+                agreed_dtls=self.registrar.agreed(binding, DTLS) or (config.dtls_unannounced and registered),
+                dtls_first=self.registrar.prefers_dtls(),
+                gateway=alg_dtls.Gateway(self._gateway.certificate.fingerprint(), config.dtls_passive),
                 aware=config.mode is not Mode.NONE,
                 lying=config.mode is Mode.LYING,
                 refuse_plain=config.refuse_plain,
@@ -212,6 +247,10 @@ class Edge:
             self._gateway.close_stream(here.streams.pop(line).id)
         elif order.handling is not Handling.E2AE:
             self._gateway.pass_through(stream.id)
+        elif order.dtls is not None and self.config.fault is Fault.SILENT_PEER:
+            self._gateway.hold_dtls(stream.id)
+        elif order.dtls is not None:
+            self._gateway.expect_dtls(stream.id, order.dtls, self.config.suites)
         elif order.rx is not None or order.tx is not None:
             reset = self.config.fault is Fault.ROC_RESET
             self._gateway.set_keys(stream.id, order.rx, order.tx, reset_roc=reset)

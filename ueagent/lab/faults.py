@@ -38,3 +38,7 @@ class Fault(StrEnum):
     LATE_ANSWER = "late-answer"  # media comes before the answer
     ROC_RESET = "roc-reset"  # the gateway forgets its roll-over counter, the key stays
     UNPADDED_KEYS = "unpadded-keys"  # base64 without its padding
+    WRONG_FINGERPRINT = "wrong-fingerprint"  # one bit of the signalled digest is not the certificate's
+    MISSING_FINGERPRINT = "missing-fingerprint"  # UDP/TLS/RTP/SAVP without a=fingerprint
+    EARLY_HELLO = "early-client-hello"  # the handshake begins before the answer comes
+    SILENT_PEER = "silent-peer"  # the gateway says nothing in DTLS

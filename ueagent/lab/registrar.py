@@ -14,6 +14,7 @@ from ueagent.lab.faults import Mode
 from ueagent.wire.sip_security import SecMechanism, parse_security
 
 SDES: Final = "sdes-srtp"
+DTLS: Final = "dtls-srtp"
 MEDIASEC: Final = "mediasec"
 OWN_LIST: Final = (f"{SDES};{MEDIASEC}",)
 
@@ -86,12 +87,21 @@ class Registrar:
         """The binding has gone (REG-8)."""
         self._bindings.pop(binding, None)
 
-    def agreed(self, binding: str) -> bool:
-        """Whether both sides announced SDES for this binding, in a registration that stands."""
+    def agreed(self, binding: str, name: str = SDES) -> bool:
+        """Whether both sides announced this mechanism for this binding, in a registration that stands."""
         found = self._bindings.get(binding)
-        if found is None or not found.registered or self.mode is Mode.NONE or SDES not in found.announced:
+        if found is None or not found.registered or self.mode is Mode.NONE or name not in found.announced:
             return False
-        return any(entry.names(SDES) and entry.is_mediasec for entry in parse_security(found.sent))
+        return any(entry.names(name) and entry.is_mediasec for entry in parse_security(found.sent))
+
+    def registered(self, binding: str) -> bool:
+        found = self._bindings.get(binding)
+        return found is not None and found.registered
+
+    def prefers_dtls(self) -> bool:
+        """Whether our own list names DTLS-SRTP before SDES, or alone."""
+        ranks = [entry.name.lower() for entry in parse_security(self.own_list) if entry.is_mediasec]
+        return DTLS in ranks and (SDES not in ranks or ranks.index(DTLS) < ranks.index(SDES))
 
     def check_request(self, binding: str, security_verify: Sequence[str]) -> int | None:
         """Status that refuses a request other than REGISTER, or None: strict mode wants Security-Verify (REG-16)."""
