@@ -66,6 +66,12 @@ class GrantedTicket:
     mpkr: Secret | None  # with flag I
     keys: tuple[SessionKey, ...]
 
+    def copy(self) -> GrantedTicket:
+        """One with an owner of its own: a cached ticket may expire while its call is being answered."""
+        mpkr = self.mpkr.copy() if self.mpkr is not None else None
+        keys = tuple(key.copy() for key in self.keys)
+        return GrantedTicket(self.payload, self.terms, self.mpki.copy(), mpkr, keys)
+
     def wipe(self) -> None:
         self.mpki.wipe()
         if self.mpkr is not None:
@@ -83,6 +89,11 @@ class ResolvedTicket:
     keys: tuple[SessionKey, ...]
     identity: bytes | None
     rand_kms: bytes | None
+
+    def copy(self) -> ResolvedTicket:
+        mpkr = self.mpkr.copy() if self.mpkr is not None else None
+        keys = tuple(key.copy() for key in self.keys)
+        return ResolvedTicket(self.mpki.copy(), mpkr, keys, self.identity, self.rand_kms)
 
     def wipe(self) -> None:
         self.mpki.wipe()
