@@ -30,6 +30,7 @@ _X86: dict[str, list[str]] = {
     "engine_vaes256.c": ["-mavx2", "-maes", "-mvaes", "-mpclmul", "-mvpclmulqdq", "-msha"],
     "engine_vaes512.c": [*_AVX512, "-maes", "-mvaes", "-mpclmul", "-mvpclmulqdq", "-msha"],
     "mac_ni.c": ["-O3", "-msha", "-msse4.1"],
+    "mac_ni_avx512.c": ["-O3", "-msha", *_AVX512],
     "mac_x16_avx512.c": [*_LANES, *_AVX512],
     "mac_x4_sse.c": [*_LANES, "-msse4.1"],
     "mac_x8_avx2.c": [*_LANES, "-mavx2"],

@@ -1,6 +1,7 @@
 /*
- * Every SHA-1 kernel of x86/mac.h against HMAC-SHA1 in plain C, whichever of them this processor's engines choose.
- * Prints "KERNEL ok", "KERNEL absent" or "KERNEL wrong: ..." for each.
+ * Every SHA-1 kernel of x86/mac.h against HMAC-SHA1 in plain C, whichever of
+ * them this processor's engines choose. Prints "KERNEL ok", "KERNEL absent" or
+ * "KERNEL wrong: ..." for each.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,13 +18,21 @@ static const struct {
   x86_mac_kernel kernel;
   size_t ways;
 } KERNELS[] = {
-    {"plain", ums_mac_one, 1},       {"sha-ni", ums_mac_ni, 4},           {"x4 sse", ums_mac_x4_sse, 4},
-    {"x8 avx2", ums_mac_x8_avx2, 8}, {"x8 avx512", ums_mac_x8_avx512, 8}, {"x16 avx512", ums_mac_x16_avx512, 16},
+    {"plain", ums_mac_one, 1},
+    {"sha-ni", ums_mac_ni, 4},
+    {"ni avx512", ums_mac_ni_avx512, 4},
+    {"x4 sse", ums_mac_x4_sse, 4},
+    {"x8 avx2", ums_mac_x8_avx2, 8},
+    {"x8 avx512", ums_mac_x8_avx512, 8},
+    {"x16 avx512", ums_mac_x16_avx512, 16},
 };
 
 static int present(const char *name) {
+  if (strncmp(name, "ni ", 3) == 0 && !ums_sha1_ni_present())
+    return 0;
   if (strstr(name, "avx512"))
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+    return __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512vbmi2");
   if (strstr(name, "avx2"))
     return __builtin_cpu_supports("avx2");
@@ -36,7 +45,8 @@ static uint8_t data[MOST][LONGEST + 1];
 static _Alignas(64) uint32_t states[MOST][16];
 static ums_hmac_sha1 key[MOST];
 
-static void message(x86_mac_item *it, const uint8_t *text, size_t len, const uint32_t *state) {
+static void message(x86_mac_item *it, const uint8_t *text, size_t len,
+                    const uint32_t *state) {
   const size_t rest = len % 64, end = rest + 9 > 64 ? 128 : 64;
   it->data = text;
   it->states = state;
@@ -61,7 +71,8 @@ static int right(x86_mac_kernel kernel, size_t n, unsigned round) {
   kernel(sorted, n);
   for (size_t i = 0; i < n; i++) {
     uint8_t expected[20];
-    ums_hmac_sha1_mac(&key[i], ums_sha1_blocks_portable, data[i] + 1, length[i], NULL, 0, expected);
+    ums_hmac_sha1_mac(&key[i], ums_sha1_blocks_portable, data[i] + 1, length[i],
+                      NULL, 0, expected);
     if (memcmp(expected, item[i].digest, 20) != 0)
       return 0;
   }

@@ -11,7 +11,7 @@ import pytest
 from support.core_build import build, run
 
 SOURCE = Path(__file__).with_name("mac_kernels.c")
-KERNELS = ("plain", "sha-ni", "x4 sse", "x8 avx2", "x8 avx512", "x16 avx512")
+KERNELS = ("plain", "sha-ni", "ni avx512", "x4 sse", "x8 avx2", "x8 avx512", "x16 avx512")
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 
 pytestmark = [

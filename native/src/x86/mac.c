@@ -61,8 +61,8 @@ void ums_mac_one(x86_mac_item *const it[], size_t n) {
  */
 enum { ZEN5_NI, AVX512_NI, AVX512, NI, AVX2, SSE, N_PLANS };
 static const x86_mac_plan PLANS[N_PLANS] = {
-    [ZEN5_NI] = {ums_mac_ni, NULL, ums_mac_x16_avx512, 4, 0, 16, 0, 8},
-    [AVX512_NI] = {ums_mac_ni, ums_mac_x8_avx512, ums_mac_x16_avx512, 4, 8, 16, 6, 13},
+    [ZEN5_NI] = {ums_mac_ni_avx512, NULL, ums_mac_x16_avx512, 4, 0, 16, 0, 8},
+    [AVX512_NI] = {ums_mac_ni_avx512, ums_mac_x8_avx512, ums_mac_x16_avx512, 4, 8, 16, 6, 13},
     [AVX512] = {ums_mac_one, ums_mac_x8_avx512, ums_mac_x16_avx512, 1, 8, 16, 2, 9},
     [NI] = {ums_mac_ni, NULL, NULL, 4, 0, 0, 0, 0},
     [AVX2] = {ums_mac_one, ums_mac_x8_avx2, NULL, 1, 8, 0, 2, 0},

@@ -31,6 +31,7 @@ typedef void (*x86_mac_kernel)(x86_mac_item *const item[], size_t n);
 
 void ums_mac_one(x86_mac_item *const item[], size_t n);        /* 1, in plain C */
 void ums_mac_ni(x86_mac_item *const item[], size_t n);         /* SHA-NI, 1..4 messages */
+void ums_mac_ni_avx512(x86_mac_item *const item[], size_t n);  /* the same, 1..4 */
 void ums_mac_x8_avx2(x86_mac_item *const item[], size_t n);    /* 1..8 */
 void ums_mac_x8_avx512(x86_mac_item *const item[], size_t n);  /* 1..8 */
 void ums_mac_x16_avx512(x86_mac_item *const item[], size_t n); /* 1..16 */
