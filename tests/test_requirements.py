@@ -1,8 +1,9 @@
 """Every requirement that a finished part of the project owns is named by a test, in its name or its docstring.
 
 The identifiers are those of the requirements checklist: GEN general, POL policy, REG registration, SDP, SDES, SRTP, CAP
-capability, DYN dynamics, CONF conferences, EDGE the lab's access edge. A part adds a row when it is finished. Whether a
-test really shows what it names is for its reader to judge.
+capability, DYN dynamics, CONF conferences, EDGE the lab's access edge, KMS
+MIKEY-TICKET, RCC ROC carrying. A part adds a row when it is finished. Whether a test really shows what it names is for
+its reader to judge.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ OWNED = {
     "calls by SDES": (
         "GEN-1..14 POL-1..10 REG-1..20 SDP-1..15 SDES-1..22 SRTP-1..15 CAP-2 CAP-3 CAP-10 DYN-5..13 DYN-17 DYN-20 "
         "CONF-1..3 EDGE-1..10 EDGE-17 EDGE-18"
+    ),
+    "exchanges of MIKEY-TICKET": (
+        "KMS-20..36 KMS-40..53 KMS-55 KMS-57 KMS-60..66 KMS-70 KMS-72 KMS-74 KMS-75 KMS-80 KMS-81 KMS-83 KMS-85 KMS-86 "
+        "DYN-4"
     ),
 }
 
@@ -43,6 +48,8 @@ HIGHEST = {
     "DYN": 21,
     "CONF": 7,
     "EDGE": 18,
+    "KMS": 86,
+    "RCC": 9,
     "FIELD": 17,
     "OPEN": 30,
 }

@@ -291,7 +291,7 @@ def _answer(
     mac = protection.verification(message).algorithm
     keys = _message_keys(account, message.header, *rands, mac, 0, response=True)
     try:
-        protection.verify(message, keys.authentication, pending.octets)
+        protection.verify(message, octets, keys.authentication, pending.octets)
     finally:
         keys.wipe()
     kms = message.first(Idr, IdRole.KMS)

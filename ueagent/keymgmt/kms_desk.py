@@ -85,7 +85,7 @@ def open_request(
     authentication = _request_keys(message, psk, 0, response=False).authentication
     authentic = True
     try:
-        protection.verify(message, authentication, user + (named.data if named else kms))
+        protection.verify(message, octets, authentication, user + (named.data if named else kms))
     except AgentError:
         authentic = False
     if subscriber is None or not authentic:

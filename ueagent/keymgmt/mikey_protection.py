@@ -133,15 +133,16 @@ def time_of(message: Message) -> Timestamp:
 
 def seal(header: Header, payloads: Sequence[Payload], key: Secret, algorithm: int, tail: bytes = b"") -> bytes:
     """The message with its V. `tail` follows the message in the MAC: identities, or the initial message."""
-    unsigned = Message(header, (*payloads, V(algorithm, bytes(mikey_prf.MACS[algorithm][1]))))
-    mac = mikey_prf.mac(algorithm, key, authenticated_octets(unsigned) + tail)
-    return build_message(Message(header, (*payloads, V(algorithm, mac))))
+    length = mikey_prf.MACS[algorithm][1]
+    unsigned = Message(header, (*payloads, V(algorithm, bytes(length))))
+    octets = build_message(unsigned)
+    return octets[:-length] + mikey_prf.mac(algorithm, key, authenticated_octets(unsigned, octets) + tail)
 
 
-def verify(message: Message, key: Secret, tail: bytes = b"") -> None:
-    """Error 0 when the MAC is wrong."""
+def verify(message: Message, octets: bytes, key: Secret, tail: bytes = b"") -> None:
+    """Error 0 when the MAC is wrong. `octets` are the message as it came."""
     v = verification(message)
-    if not mikey_prf.same(mikey_prf.mac(v.algorithm, key, authenticated_octets(message) + tail), v.mac):
+    if not mikey_prf.same(mikey_prf.mac(v.algorithm, key, authenticated_octets(message, octets) + tail), v.mac):
         raise refusal(MikeyError.AUTH_FAILURE, "a MAC does not verify")
 
 
@@ -244,7 +245,7 @@ def consume_error(octets: bytes, initial: Header, key: Secret | None) -> Receive
     if verification(message).algorithm not in mikey_prf.MACS:
         return ReceivedError(numbers, authentic=False)
     try:
-        verify(message, key)
+        verify(message, octets, key)
     except AgentError:
         return ReceivedError(numbers, authentic=False)
     return ReceivedError(numbers, authentic=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -122,6 +123,7 @@ _COUNTER_MODE: Final[tuple[_Complaint, ...]] = (
 )
 
 
+@lru_cache(maxsize=64)  # the same few policies come in every message, and several times in each
 def judge_srtp(policy: Sp) -> SrtpPolicy:
     """An SRTP policy that we take, else error 10. RCC-5: mode 3 has no integrity; Annex C: no key derivation rate."""
     try:

@@ -23,9 +23,9 @@ from ueagent.keymgmt.mikey_replay import ReplayCache
 from ueagent.keymgmt.mikey_sessions import AgreedSession
 from ueagent.model.keys import Secret
 from ueagent.model.ticket import IdRole, IdType, PolicyTerms, RandRole, SessionKey, TicketFlag
-from ueagent.wire.mikey import CryptoSession, DataType, Header, MapType, Message, Protocol, build_message, parse_message
+from ueagent.wire.mikey import CryptoSession, DataType, Header, MapType, Message, Protocol
 from ueagent.wire.mikey_payloads import Extension, Idr, Kemac, Payload, Randr, Sp, TicketPayload, V
-from ueagent.wire.mikey_ticket import build_initiator_data, ntp_now, parse_initiator_data
+from ueagent.wire.mikey_ticket import build_initiator_data, insert_initiator_data, ntp_now, parse_initiator_data
 
 SDP_IDS: Final = 1  # general extension: RFC 4567, 7.1
 UPDATE_KEY_LENGTH: Final = 32  # a cipher of 128 bits takes the first half: the PRF's output has no length in it
@@ -113,23 +113,20 @@ def create_transfer_init(
     bare = replace(ticket.payload, initiator_data=b"")
     octets = protection.seal(header, [*before, bare], keys.authentication, algorithms.mac, initiator + responder)
     keys.wipe()
-    message = parse_message(octets)
+    message = Message(header, (*before, bare, V(algorithms.mac, octets[-mikey_prf.MACS[algorithms.mac][1] :])))
     if _F.I in flags and ticket.mpkr is not None:
-        message = _with_initiator_data(message, ticket.mpkr, ticket.terms.prf)
-        octets = build_message(message)
+        data = _initiator_data(protection.verification(message), ticket.mpkr, ticket.terms.prf)
+        message, octets = insert_initiator_data(message, octets, data)
     return PendingTransfer(octets, message, rand_i, ticket, responder)
 
 
-def _with_initiator_data(message: Message, mpkr: Secret, prf: int) -> Message:
-    """The MAC of the message leaves Initiator Data out, so that they can repeat it (RFC 6043, 6.10)."""
-    v = protection.verification(message)
-    empty = V(v.algorithm, bytes(len(v.mac)))
-    covered = build_initiator_data(v, empty)[: -len(v.mac)]
+def _initiator_data(v: V, mpkr: Secret, prf: int) -> bytes:
+    """They repeat V, which is possible because its MAC leaves them out (RFC 6043, 6.10)."""
+    covered = build_initiator_data(v, V(v.algorithm, bytes(len(v.mac))))[: -len(v.mac)]
     key = mikey_prf.initiator_data_key(prf, mpkr, v.algorithm)
     data = build_initiator_data(v, V(v.algorithm, mikey_prf.mac(v.algorithm, key, covered)))
     key.wipe()
-    payloads = [replace(p, initiator_data=data) if isinstance(p, TicketPayload) else p for p in message.payloads]
-    return Message(message.header, tuple(payloads))
+    return data
 
 
 def consume_transfer_resp(pending: PendingTransfer, octets: bytes, profile: Profile) -> Transfer:
@@ -165,7 +162,7 @@ def consume_transfer_resp(pending: PendingTransfer, octets: bytes, profile: Prof
         protection.check_random(len(pending.rand_i) + len(rand_r), [inkey, *(key.key for key in keys)])
         mac = protection.verification(message).algorithm
         protect = _keys(message.header, inkey, pending.rand_i, rand_r, mac, UPDATE_KEY_LENGTH, response=True)
-        protection.verify(message, protect.authentication, pending.octets)
+        protection.verify(message, octets, protect.authentication, pending.octets)
         policies = merged(pending.message.all(Sp), message.all(Sp))
         check_answered(pending.message.header.crypto_sessions, message.header, policies)
         used_i, used_r = _used(flags, pending.rand_i, rand_r)
@@ -284,7 +281,7 @@ def verify_transfer_init(
     v = protection.verification(message)
     keys = _keys(message.header, resolved.mpki, rand_i, b"", v.algorithm, response=False)
     try:
-        protection.verify(message, keys.authentication, initiator + responder)
+        protection.verify(message, received.octets, keys.authentication, initiator + responder)
     finally:
         keys.wipe()
     if _F.I in terms.flags:

@@ -95,7 +95,7 @@ def consume_csb_update(
     )
     if protection.verification(message).algorithm != transfer.mac:
         raise refusal(MikeyError.INVALID_MAC, "another MAC algorithm than in the transfer")
-    protection.verify(message, transfer.update.authentication, b"".join(identities))
+    protection.verify(message, octets, transfer.update.authentication, b"".join(identities))
     replay.remember(octets, time, sender, now)
     if identities != (transfer.initiator, transfer.responder):
         raise refusal(MikeyError.INVALID_ID, "an update between other parties")
@@ -133,7 +133,7 @@ def consume_csb_answer(pending: PendingUpdate, octets: bytes, profile: Profile) 
     transfer = pending.transfer
     message = _read(octets, DataType.TRANSFER_RESP, transfer.header)
     protection.check_algorithms(message, profile)
-    protection.verify(message, transfer.update.authentication, pending.octets)
+    protection.verify(message, octets, transfer.update.authentication, pending.octets)
     if message.first(Kemac) is not None and not _may_supply(transfer, by_initiator=not transfer.we_began):
         raise refusal(MikeyError.INVALID_TP_PAR, "KEMAC that the ticket does not allow")
     offered = merged(list(transfer.policies.values()), pending.message.all(Sp))

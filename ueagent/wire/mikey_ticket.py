@@ -6,14 +6,14 @@ Reading a chain inside a payload is a step of its own, because its format belong
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from ueagent.errors import MalformedMessage
 from ueagent.model.ticket import IdRole, IdType, PolicyTerms, TicketFlag, TimeRole, Validity
 from ueagent.wire.cursor import Reader, Writer
-from ueagent.wire.mikey import DataType, Message, all_of, build_chain, build_message, first_type, read_chain
+from ueagent.wire.mikey import DataType, Message, all_of, build_chain, first_type, read_chain
 from ueagent.wire.mikey_payloads import (
     ROW_OF,
     Idr,
@@ -239,21 +239,31 @@ def build_initiator_data(vi: V, vr: V) -> bytes:
 # ------------------------------------------------------------------------------------------------------ MAC inputs --
 
 
-def authenticated_octets(message: Message) -> bytes:
-    """The message up to the MAC of its V; TRANSFER_INIT without Initiator Data and its length. RFC 6043, 5.4."""
-    octets = build_message(message)
+def authenticated_octets(message: Message, octets: bytes) -> bytes:
+    """`octets`, which are `message` with its V last, up to the MAC; TRANSFER_INIT without Initiator Data and their
+    length. RFC 6043, 5.5.
+    """
     v = message.payloads[-1]
     if not isinstance(v, V):
         raise ValueError("no V to compute")
-    octets = octets[: len(octets) - len(v.mac)]
-    if message.header.data_type is not DataType.TRANSFER_INIT or message.first(TicketPayload) is None:
-        return octets
-    place = next(i for i, payload in enumerate(message.payloads) if isinstance(payload, TicketPayload))
-    ticket = message.payloads[place]
-    assert isinstance(ticket, TicketPayload)
-    behind = len(build_chain(message.payloads[place + 1 :])) - len(v.mac)
-    end = len(octets) - behind
-    return octets[: end - 2 - len(ticket.initiator_data)] + octets[end:]
+    end = len(octets) - len(v.mac)
+    if message.header.data_type is not DataType.TRANSFER_INIT:
+        return octets[:end]
+    for place, payload in enumerate(message.payloads):
+        if isinstance(payload, TicketPayload):
+            behind = end - len(build_chain(message.payloads[place + 1 :])) + len(v.mac)
+            return octets[: behind - 2 - len(payload.initiator_data)] + octets[behind:end]
+    return octets[:end]
+
+
+def insert_initiator_data(message: Message, octets: bytes, data: bytes) -> tuple[Message, bytes]:
+    """TRANSFER_INIT with Initiator Data where it had none. TICKET and V are its last payloads: as we build them."""
+    *before, ticket, v = message.payloads
+    if not isinstance(ticket, TicketPayload) or not isinstance(v, V) or ticket.initiator_data:
+        raise ValueError("not a bare ticket in front of V")
+    place = len(octets) - len(v.mac) - 2  # V: next payload, algorithm, MAC
+    longer = octets[: place - 2] + len(data).to_bytes(2, "big") + data + octets[place:]
+    return Message(message.header, (*before, replace(ticket, initiator_data=data), v)), longer
 
 
 def ticket_octets(ticket: TicketPayload) -> bytes:
