@@ -143,6 +143,7 @@ NOT_EMULATED = {
     "tests/native/test_srtp_residue.py": "the stack is the emulator's too",
     "tests/native/test_mac_kernels.py": "kernels of x86-64",
     "tests/native/test_memcheck.py": "valgrind runs programs of its own machine",
+    "tests/native/test_disassembly.py": "reads code for x86-64",
     "tests/native/test_arena.py::test_the_kernel_confirms_what_the_flags_claim": "smaps is written by the emulator",
     "tests/native/test_arena.py::test_a_child_process_sees_zeros": "the emulator does not pass MADV_WIPEONFORK on",
     "tests/native/test_arena.py::test_a_closed_arena_is_unmapped_and_closing_again_does_nothing": "as smaps",
