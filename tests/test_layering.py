@@ -43,8 +43,8 @@ LAST_PURE = 5
 # What only these parts may import; a part covers its submodules.
 ONLY_IN = {
     "ueagent_native": ("ueagent.daemon", "ueagent_hw", "ueagent_native", "ueagent_bench"),
-    "ueagent_hw": ("ueagent.daemon", "ueagent_hw", "ueagent_bench", "ueagent.cli.accel"),
-    "ueagent_firmware": ("ueagent_hw", "ueagent_firmware", "ueagent.cli.inspect"),
+    "ueagent_hw": ("ueagent.daemon", "ueagent_hw", "ueagent_bench", "ueagent.cli.accel", "ueagent.lab.demo"),
+    "ueagent_firmware": ("ueagent_hw", "ueagent_firmware", "ueagent.cli.inspect", "ueagent.cli.accel"),
     "ueagent_bench": ("ueagent.cli.bench", "ueagent_bench"),
     "ueagent.lab": ("ueagent.lab", "ueagent.cli.lab", "ueagent.cli.demo"),
     "OpenSSL": ("ueagent.channel", "ueagent.lab"),

@@ -94,6 +94,11 @@ def describe(body: bytes) -> Description:
     )
 
 
+def public_key(key: bytes) -> bytes:
+    """What a device with this key answers to IDENTITY."""
+    return X25519PrivateKey.from_private_bytes(key).public_key().public_bytes_raw()
+
+
 def derive(
     secret: bytes, nonce: bytes, boot_id: bytes, session: int, device: bytes, host: bytes
 ) -> tuple[bytes, bytes]:

@@ -47,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pcap", metavar="FILE", type=Path, help="write what crossed the access network")
     parser.add_argument("--codec", choices=("PCMU", "PCMA"), default="PCMU", help="G.711 law (default: %(default)s)")
     parser.add_argument(
+        "--engine", choices=("serial",), help="let emulated accelerators at 12 Mbaud do the media (default: this CPU)"
+    )
+    parser.add_argument(
         "--mode", choices=[mode.value for mode in Mode], default=Mode.MEDIASEC.value, help="how the edge registers"
     )
     parser.add_argument(
@@ -68,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         pcap=args.pcap,
         out=args.out,
         codec=args.codec,
+        engine=args.engine,
         edge=EdgeConfig(mode=Mode(args.mode), fault=Fault(args.fault)),
     )
     try:

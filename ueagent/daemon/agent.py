@@ -9,6 +9,7 @@ from typing import Self
 from ueagent_hw.inventory import Inventory
 
 from ueagent import version
+from ueagent.daemon.accelerator import AcceleratorHost
 from ueagent.daemon.config import Config
 from ueagent.daemon.engines import engine_choices, exceptions
 from ueagent.daemon.handlers import HANDLERS, Context
@@ -43,7 +44,8 @@ class Agent:
         inventory, choices = engine_choices(config.engine)
         self._sessions = Sessions(config.ipc)
         self._subscribers = Subscribers(config.ipc.event_queue)
-        self._relay = RelayHost(config.network, config.relay, exceptions(choices), log)
+        self._accelerator = AcceleratorHost(config.accelerator, log) if config.accelerator.port else None
+        self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
         self._runner = Runner(self._relay, self._sessions, self._subscribers, log)
         capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
         context = Context(
@@ -70,9 +72,11 @@ class Agent:
     async def __aenter__(self) -> Self:
         try:
             self._relay.start(self._runner.happened)
+            if self._accelerator is not None:
+                self._accelerator.start()
             await self._server.start(self.path, self._config.ipc.group)
         except BaseException:
-            self._relay.close()
+            await self._close_media()
             raise
         return self
 
@@ -87,7 +91,15 @@ class Agent:
             self._runner.release(entry, "agent_stopped")
         self._subscribers.close()
         await self._server.close()
+        await self._close_media()
+
+    async def _close_media(self) -> None:
+        """The link to an accelerator outlives the relay that uses it."""
+        if self._accelerator is not None:
+            await self._accelerator.stop()
         self._relay.close()
+        if self._accelerator is not None:
+            self._accelerator.close()
 
     def _service(self, context: Context) -> Service:
         names = literal_names(api)

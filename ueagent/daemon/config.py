@@ -56,6 +56,18 @@ class EngineConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceleratorConfig:
+    port: str | None = None
+    baud: int = 3_000_000
+    custody: Literal["shared", "device"] = "shared"
+    device_key: str | None = None
+    trusted_wiring: bool = False
+    deadline_ms: int = 5
+    verify_every: int = 16
+    max_streams: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RelayConfig:
     max_legs: int = 256
     max_ssrc: int = 8
@@ -78,6 +90,7 @@ class Config:
     policy: SecurityPolicy = field(default_factory=SecurityPolicy)
     registration: RegistrationConfig = field(default_factory=RegistrationConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
     relay: RelayConfig = field(default_factory=RelayConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -120,6 +133,14 @@ def _text() -> Check:
         return str(value)
 
     return Check("a text that is not empty", read)
+
+
+def _hexadecimal(octets: int) -> Check:
+    def read(value: Any) -> str:
+        _fits(isinstance(value, str) and len(value) == 2 * octets)
+        return bytes.fromhex(value).hex()
+
+    return Check(f"{octets} octets in hexadecimal", read)
 
 
 def _path() -> Check:
@@ -229,6 +250,16 @@ SECTIONS: Final = (
     Section("engine", EngineConfig, "Which crypto engine does the work; see `ueagent engines`.", (
         Key("order", _names(), "tried first, in this order; the others follow, fastest first"),
         Key("disabled", _names(), "never used"),
+    )),
+    Section("accelerator", AcceleratorConfig, "A crypto device on a serial port; see `ueagent accel`.", (
+        Key("port", _text(), "a device file, or usb:VVVV:PPPP for a USB vendor and product; default: none"),
+        Key("baud", _integer(9600, 100_000_000), "of the line"),
+        Key("custody", _one_of("shared", "device"), "who has the session keys: both, or the device alone"),
+        Key("device_key", _hexadecimal(32), "the device's public key, as `ueagent accel pair` tells it"),
+        Key("trusted_wiring", _boolean(), "nobody can touch the line: without device_key, keys are loaded in plain"),
+        Key("deadline_ms", _integer(1, 1000), "what is not back then is done by a CPU (shared) or dropped (device)"),
+        Key("verify_every", _integer(0, 65536), "shared: compare one job of so many with the CPU's result; 0: none"),
+        Key("max_streams", _integer(0, 1024), "at a time on the device; 0: as many as the line carries on average"),
     )),
     Section("relay", RelayConfig, "The media relay.", (
         Key("max_legs", _integer(1, 16384), "media lines at a time"),

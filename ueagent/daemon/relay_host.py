@@ -17,6 +17,7 @@ from ueagent_native.arena import ArenaFlags
 from ueagent_native.relay import EventKind, LegMode, LegStats, Relay, RelayConfig, RelayEvent
 from ueagent_native.values import Direction, MasterKeyConfig, NativeError, SrtpConfig, Status
 
+from ueagent.daemon.accelerator import AcceleratorHost
 from ueagent.daemon.config import NetworkConfig
 from ueagent.daemon.config import RelayConfig as Settings
 from ueagent.daemon.logs import Log
@@ -72,7 +73,14 @@ OnMedia = Callable[[int, RelayEvent], None]
 class RelayHost:
     """`engines` gives each suite's engine where it is not the core's own choice."""
 
-    def __init__(self, network: NetworkConfig, settings: Settings, engines: dict[str, str], log: Log) -> None:
+    def __init__(
+        self,
+        network: NetworkConfig,
+        settings: Settings,
+        engines: dict[str, str],
+        log: Log,
+        accelerator: AcceleratorHost | None = None,
+    ) -> None:
         self._network = network
         self._settings = settings
         self._engines = engines
@@ -88,6 +96,10 @@ class RelayHost:
                 auth_burst=settings.auth_burst,
             )
         )
+
+        self._accelerator = accelerator
+        if accelerator is not None:
+            self._relay.attach(accelerator.link)
 
     @property
     def arena(self) -> list[str]:
@@ -111,6 +123,9 @@ class RelayHost:
         for event in self._relay.events():
             if event.kind is EventKind.LOST:
                 self._log.warning("relay_events_lost", count=event.a)
+            elif event.kind is EventKind.ACCELERATOR:
+                if self._accelerator is not None:
+                    self._accelerator.changed(event.a)
             elif self._on_event is not None:
                 self._on_event(event.leg, event)
         self._relay.controls()  # DTLS datagrams: no mechanism here takes them
@@ -320,6 +335,7 @@ def line_counters(line: int, stats: LegStats, streams: list[api.StreamCounters])
         unknown_ssrc=stats.unknown_ssrc,
         repeated_index=send.replay + send.too_old,
         held=send.held,
+        accelerated=stats.accelerated,
         dropped=stats.dropped_closed + stats.dropped_class + stats.send_errors,
         key_age_ms=stats.key_age_ms,
         streams=streams,

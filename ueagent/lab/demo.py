@@ -21,9 +21,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from ueagent_hw.emulated import EmulatedAccelerator
+
 from ueagent.client import AgentClient
 from ueagent.daemon.agent import Agent
-from ueagent.daemon.config import Config, LogConfig, RegistrationConfig, RelayConfig
+from ueagent.daemon.config import AcceleratorConfig, Config, LogConfig, RegistrationConfig, RelayConfig
 from ueagent.daemon.logs import open_log
 from ueagent.errors import AgentError, ResourceError
 from ueagent.ipc import api
@@ -38,6 +40,9 @@ from ueagent.lab.phone import Phone, in_order
 from ueagent.lab.wave import read_wav, shipped_speech, write_wav
 from ueagent.model.security import SecurityPolicy, Setting
 
+SERIAL: Final = "serial"
+SERIAL_BAUD: Final = 12_000_000
+_SERIAL_DEADLINE_MS: Final = 100  # this process also plays the network and the phones: its threads wait for each other
 MAX_SECONDS: Final = 5.0  # of a caller's own recording: the demonstration ends within ten
 _STRAGGLERS: Final = 1.0  # seconds for the last packets
 _ALICE: Final = "alice"
@@ -54,6 +59,7 @@ class DemoOptions:
     pcap: Path | None = None
     out: Path | None = None
     codec: str = "PCMU"
+    engine: str | None = None  # "serial": an emulated accelerator for each agent
     edge: EdgeConfig = field(default_factory=EdgeConfig)
 
 
@@ -145,9 +151,20 @@ class _Stage:
         for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END)):
             path = folder / f"{name}.sock"
             strict = RegistrationConfig(strict=self._options.edge.mode is Mode.STRICT)
-            config = Config(policy=policy, registration=strict, relay=RelayConfig(max_legs=8))
+            config = Config(
+                policy=policy, registration=strict, relay=RelayConfig(max_legs=8), accelerator=self._accelerator()
+            )
             await self._stack.enter_async_context(Agent(config, log, path))
             self._clients[name] = await self._stack.enter_async_context(AgentClient.connect(path))
+
+    def _accelerator(self) -> AcceleratorConfig:
+        if self._options.engine != SERIAL:
+            return AcceleratorConfig()
+        device = EmulatedAccelerator(SERIAL_BAUD)
+        self._stack.callback(device.close)
+        return AcceleratorConfig(
+            port=device.port, baud=SERIAL_BAUD, device_key=device.public_key.hex(), deadline_ms=_SERIAL_DEADLINE_MS
+        )
 
     async def register(self) -> tuple[int, ...]:
         """Alice's binding. The statuses the network gave."""
@@ -241,7 +258,7 @@ class _Stage:
             plaintext_on_wire=plaintext_datagrams(wire, near.sent + far.sent),
             overheard=overhear(wire, near.sent, near.codec),
         )
-        problems = [*_problems(call, report, line, counters)]
+        problems = [*_problems(call, report, line, counters, self._options.engine)]
         if call.far is not None:
             theirs = await call.far.status()
             problems += _failures("the far agent", theirs.counters[0])
@@ -253,7 +270,9 @@ class _Stage:
         return [datagram for name in call.edge_calls() if name is not None for datagram in self.edge.wire(name)]
 
 
-def _problems(call: _Call, report: CallReport, line: api.LineState, counters: api.LineCounters) -> list[str]:
+def _problems(
+    call: _Call, report: CallReport, line: api.LineState, counters: api.LineCounters, engine: str | None
+) -> list[str]:
     near, far = call.near.phone, call.far_phone
     checks = (
         (line.keys_in_place, "the agent has no keys in place"),
@@ -269,7 +288,11 @@ def _problems(call: _Call, report: CallReport, line: api.LineState, counters: ap
         (counters.packets_sent == len(near.sent), f"the agent counted {counters.packets_sent} packets sent"),
         (counters.engine is not None, "the agent names no engine"),
     )
-    return [sentence for good, sentence in checks if not good] + _failures("the agent", counters)
+    problems = [sentence for good, sentence in checks if not good] + _failures("the agent", counters)
+    media = len(near.sent) + len(near.received)
+    if engine == SERIAL and counters.accelerated != media:
+        problems.append(f"the accelerator did {counters.accelerated} of {media} packets")
+    return problems
 
 
 def _failures(who: str, counters: api.LineCounters) -> list[str]:

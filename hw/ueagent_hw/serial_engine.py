@@ -1,0 +1,95 @@
+"""The engine behind a serial port: opened by configuration, handshake, then the data thread of the C core has the line.
+
+What happens to packets is C's affair; here is when a session begins, ends and is tried again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ueagent_firmware.link import Description, Link, LinkError
+from ueagent_native.link import AcceleratorLink, Custody, LinkConfig, LinkState, LinkStats
+
+from ueagent_hw.latency import predict
+from ueagent_hw.serial_open import Opened, PortError, open_port
+
+RETRY_SECONDS: Final = 1.0  # between two attempts after a loss
+
+
+class AcceleratorUnavailable(Exception):
+    """No session with the device; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SerialConfig:
+    """`device_key`: the public key pinned when it was paired; None only with `trusted_wiring`."""
+
+    port: str
+    baud: int = 3_000_000
+    custody: Custody = Custody.SHARED
+    device_key: bytes | None = None
+    trusted_wiring: bool = False
+    deadline_ms: int = 5
+    verify_every: int = 16
+    max_streams: int = 0  # 0: what the line carries on average
+
+
+def admitted_slots(config: SerialConfig) -> int:
+    """Slots that may be used: two directions for each stream, and their RTCP in device custody."""
+    streams = config.max_streams or max(1, predict(config.baud).statistical)
+    return streams * (4 if config.custody is Custody.DEVICE else 2)
+
+
+class SerialAccelerator:
+    """`link` is to be attached to a relay; `connect` begins a session, also after a loss."""
+
+    def __init__(self, config: SerialConfig) -> None:
+        if config.device_key is None and not config.trusted_wiring:
+            raise AcceleratorUnavailable("the device was not paired: ueagent accel pair tells its key")
+        self.config = config
+        self.device: Description | None = None
+        self.warnings: tuple[str, ...] = ()
+        self._opened: Opened | None = None
+        self.link = AcceleratorLink(
+            LinkConfig(config.custody, config.deadline_ms * 1000, config.verify_every, admitted_slots(config))
+        )
+
+    def connect(self) -> Description:
+        """Opens, HELLO, SESSION, start: half a second at most when nobody answers. AcceleratorUnavailable."""
+        self.disconnect()
+        try:
+            opened = self._opened = open_port(self.config.port, self.config.baud)
+            handshake = Link(opened.port)
+            found = handshake.hello()
+            if found.failed_tests or found.credits == 0:
+                raise AcceleratorUnavailable(f"the device failed its self-test: {', '.join(found.failed_tests)}")
+            key = None if self.config.device_key is None else handshake.open_session(self.config.device_key)
+            self.link.start(opened.port.fileno(), key, found.slots, found.credits)
+        except (PortError, LinkError, ValueError) as error:
+            self.disconnect()
+            raise AcceleratorUnavailable(str(error)) from None
+        except AcceleratorUnavailable:
+            self.disconnect()
+            raise
+        self.device, self.warnings = found, opened.warnings
+        return found
+
+    def disconnect(self) -> None:
+        """The device wipes its slots when it hears nothing more. Idempotent."""
+        self.link.stop()
+        if self._opened is not None:
+            self._opened.port.close()
+            self._opened = None
+
+    @property
+    def up(self) -> bool:
+        return self.link.stats().state is LinkState.UP
+
+    def stats(self) -> LinkStats:
+        return self.link.stats()
+
+    def close(self) -> None:
+        """After the relay. Idempotent."""
+        self.disconnect()
+        self.link.close()

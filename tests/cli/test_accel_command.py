@@ -1,0 +1,54 @@
+"""`ueagent accel` against an emulated device."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from ueagent_hw.emulated import EmulatedAccelerator
+
+from ueagent.cli import exits
+from ueagent.cli.commands import main
+
+
+@pytest.fixture
+def device() -> Iterator[EmulatedAccelerator]:
+    emulated = EmulatedAccelerator()
+    yield emulated
+    emulated.close()
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main(["accel", *arguments, "--json"]) == exits.OK
+    found: dict[str, object] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_probe_tells_who_the_device_is(device: EmulatedAccelerator, capsys: pytest.CaptureFixture[str]) -> None:
+    found = output(capsys, "probe", device.port)
+    assert (found["slots"], found["device_key"], found["failed_tests"]) == (16, device.public_key.hex(), [])
+
+
+def test_pair_makes_a_new_key_that_probe_then_tells(
+    device: EmulatedAccelerator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paired = output(capsys, "pair", device.port)["device_key"]
+    assert paired != device.public_key.hex()
+    assert output(capsys, "probe", device.port)["device_key"] == paired
+
+
+def test_bench_tells_measurement_and_model(device: EmulatedAccelerator, capsys: pytest.CaptureFixture[str]) -> None:
+    found = output(capsys, "bench", device.port, "--baud", "12000000")
+    assert found["streams_within_5_ms_model"] == 8
+    assert isinstance(found["round_trip_best_ms"], float)
+
+
+def test_a_table_is_printed_without_json(device: EmulatedAccelerator, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["accel", "probe", device.port]) == exits.OK
+    assert "device key" in capsys.readouterr().out
+
+
+def test_a_port_that_is_not_there_is_a_clear_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["accel", "probe", "/dev/no-such-port"]) == exits.FAILED
+    assert "no-such-port" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""The serial accelerator of this agent: from its configuration, and tried again after a loss."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ueagent_hw.serial_engine import RETRY_SECONDS, AcceleratorUnavailable, SerialAccelerator, SerialConfig
+from ueagent_native.link import Custody, LinkState
+
+from ueagent.daemon.config import AcceleratorConfig
+from ueagent.daemon.logs import Log
+from ueagent.errors import UsageError
+
+if TYPE_CHECKING:
+    from ueagent_native.link import AcceleratorLink
+
+
+class AcceleratorHost:
+    """Keeps a session with the device while the agent runs. UsageError `bad_config`: it was never paired."""
+
+    def __init__(self, config: AcceleratorConfig, log: Log) -> None:
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+        try:
+            self._accelerator = SerialAccelerator(
+                SerialConfig(
+                    port=config.port or "",
+                    baud=config.baud,
+                    custody=Custody[config.custody.upper()],
+                    device_key=bytes.fromhex(config.device_key) if config.device_key else None,
+                    trusted_wiring=config.trusted_wiring,
+                    deadline_ms=config.deadline_ms,
+                    verify_every=config.verify_every,
+                    max_streams=config.max_streams,
+                )
+            )
+        except AcceleratorUnavailable as error:
+            raise UsageError("bad_config", str(error), field="accelerator.device_key") from None
+
+    @property
+    def link(self) -> AcceleratorLink:
+        return self._accelerator.link
+
+    def start(self) -> None:
+        """The first attempt is made here, so that early calls find the device; the others in the background."""
+        if not self._attempt():
+            self._task = asyncio.get_running_loop().create_task(self._try_again())
+
+    def changed(self, state: int) -> None:
+        """The link says that it is in another state."""
+        self._log.info("accelerator", state=LinkState(state).name.lower())
+        lost = state not in (LinkState.UP, LinkState.STOPPED)
+        if lost and (self._task is None or self._task.done()):
+            self._task = asyncio.get_running_loop().create_task(self._try_again())
+
+    def _attempt(self) -> bool:
+        try:
+            found = self._accelerator.connect()
+        except AcceleratorUnavailable as error:
+            self._log.warning("accelerator_unavailable", reason=str(error))
+            return False
+        self._log.info("accelerator_found", unit=found.unit.hex(), firmware=found.firmware, slots=found.slots)
+        for warning in self._accelerator.warnings:
+            self._log.warning("accelerator_port", reason=warning)
+        return True
+
+    async def _try_again(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if await asyncio.to_thread(self._attempt):
+                return
+
+    async def stop(self) -> None:
+        """No more attempts. Idempotent."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def close(self) -> None:
+        """After the relay: the line is closed. Idempotent."""
+        self._accelerator.close()
