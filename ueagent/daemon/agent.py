@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ueagent_hw.inventory import Inventory
 
 from ueagent import version
-from ueagent.daemon.accelerator import AcceleratorHost
 from ueagent.daemon.config import Config
 from ueagent.daemon.engines import engine_choices, exceptions
 from ueagent.daemon.handlers import HANDLERS, Context
@@ -26,6 +25,9 @@ from ueagent.model.security import Setting
 from ueagent.model.suites import SUITES
 from ueagent.negotiation.access_edge import EdgeProfile
 from ueagent.negotiation.capability import Capability
+
+if TYPE_CHECKING:
+    from ueagent.daemon.accelerator import AcceleratorHost
 
 _DOC = "Media security of IMS phones (3GPP TS 33.328). SDP is the only place where keys cross this interface."
 
@@ -44,7 +46,7 @@ class Agent:
         inventory, choices = engine_choices(config.engine)
         self._sessions = Sessions(config.ipc)
         self._subscribers = Subscribers(config.ipc.event_queue)
-        self._accelerator = AcceleratorHost(config.accelerator, log) if config.accelerator.port else None
+        self._accelerator = _accelerator(config, log)
         self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
         self._runner = Runner(self._relay, self._sessions, self._subscribers, log)
         capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
@@ -149,3 +151,11 @@ def edge_profile(config: Config) -> EdgeProfile:
 def _bound(context: Context, name: str) -> Handler:
     handle = HANDLERS[name]
     return lambda connection, request: handle(context, connection, request)
+
+
+def _accelerator(config: Config, log: Log) -> AcceleratorHost | None:
+    if config.accelerator.port is None:
+        return None
+    from ueagent.daemon.accelerator import AcceleratorHost  # its libraries are needed by nobody else
+
+    return AcceleratorHost(config.accelerator, log)

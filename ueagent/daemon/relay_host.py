@@ -11,13 +11,12 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ueagent_native.arena import ArenaFlags
 from ueagent_native.relay import EventKind, LegMode, LegStats, Relay, RelayConfig, RelayEvent
 from ueagent_native.values import Direction, MasterKeyConfig, NativeError, SrtpConfig, Status
 
-from ueagent.daemon.accelerator import AcceleratorHost
 from ueagent.daemon.config import NetworkConfig
 from ueagent.daemon.config import RelayConfig as Settings
 from ueagent.daemon.logs import Log
@@ -27,6 +26,9 @@ from ueagent.model.keys import KeySet, MasterKey
 from ueagent.model.media import Endpoint
 from ueagent.session.commands import Media, MediaEvent
 from ueagent.session.effects import InstallKeys, OpenRelay
+
+if TYPE_CHECKING:
+    from ueagent.daemon.accelerator import AcceleratorHost
 
 LOOPBACK: Final = {4: "127.0.0.1", 6: "::1"}
 WINDOW_MAX: Final = 1024  # replay list, packets; RFC 4568 WSH above it is cut
