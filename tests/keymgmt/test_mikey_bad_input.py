@@ -44,7 +44,7 @@ from ueagent.wire.mikey_payloads import (
     Timestamp,
     V,
 )
-from ueagent.wire.mikey_ticket import ntp_now
+from ueagent.wire.mikey_ticket import ntp_now, parse_initiator_data
 
 Change = Callable[[Message], Message]
 
@@ -149,6 +149,32 @@ def test_truncated_transfer_is_malformed(world: World, cut: int) -> None:
 def test_oversized_transfer_is_malformed(world: World) -> None:
     octets = world.init(world.ticket()).octets
     assert refused(world.receive, octets + bytes(20000)) == (12, 400)
+
+
+def test_reordered_payloads_parse_and_fail_unless_their_sender_moved_them(world: World) -> None:
+    """CHOICE-4 of the sheet: what lies between HDR and V may be moved by the sender, and by nobody else."""
+    ticket = world.ticket()
+    message = world.init(ticket).message
+    *middle, v = message.payloads
+    middle.reverse()
+    moved = build_message(Message(message.header, (*middle, v)))
+    assert refused(verify, world, moved) == (0, 488)
+    keys = mikey_prf.message_keys(
+        1,
+        ticket.mpki,
+        message.header.csb_id,
+        message.all(Randr)[0].value,
+        b"",
+        response=False,
+        mac_algorithm=2,
+        key_length=0,
+    )
+    sealed = mikey_protection.seal(message.header, middle, keys.authentication, 2, ALICE + BOB)
+    found = world.receive(sealed)
+    assert found.terms.initiator == ALICE
+    vi = parse_initiator_data(found.ticket.initiator_data)[0]
+    assert vi.mac != mikey_protection.verification(parse_message(sealed)).mac  # they are of another message
+    assert refused(verify, world, sealed) == (0, 488)
 
 
 def test_unknown_payload_cannot_be_skipped(world: World) -> None:
