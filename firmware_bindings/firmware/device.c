@@ -75,6 +75,7 @@ static void hello(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
 
 static void public_key(umsa_device *d, reply *r) {
   umsa_x25519(r->body, d->platform.key, umsa_x25519_base);
+  ums_publish(r->body, UMSA_IDENTITY_REPLY_LEN);
   r->len = UMSA_IDENTITY_REPLY_LEN;
 }
 
@@ -124,7 +125,7 @@ static void session(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
   uint8_t any = 0;
   for (size_t i = 0; i < sizeof secret; i++)
     any |= secret[i];
-  if (any == 0) { /* RFC 7748, 6.1: a point of small order */
+  if (ums_verdict(any == 0)) { /* RFC 7748, 6.1: a point of small order; the one bit that is told */
     r->head.status = UMSA_STATUS_REFUSED;
     return;
   }
@@ -133,6 +134,7 @@ static void session(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
   d->transport = 1;
   d->last_counter = 0;
   memcpy(r->body, out + 16, 16);
+  ums_publish(r->body, 16);
   r->len = UMSA_SESSION_REPLY_LEN;
   ums_wipe(secret, sizeof secret);
   ums_wipe(out, sizeof out);

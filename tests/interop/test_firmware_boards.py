@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import serial
 from support.accelerator import DEVICE_KEY, rtp, slot_key
+from support.relay_rig import AES_CM_80, GCM_256, Rig, eventually, inbound, outbound
+from support.relay_rig import rtp as speech
 from support.srtp import key_of
 from support.srtp_model import Model
-from ueagent_firmware.link import Link, LinkError
+from ueagent_firmware.link import Link, LinkError, public_key
 from ueagent_firmware.messages import Direction, Op, Status, Suite
+from ueagent_hw.serial_engine import AcceleratorUnavailable, SerialAccelerator, SerialConfig
+from ueagent_hw.serial_open import open_port
 
 FIRMWARE = Path(__file__).parents[2] / "firmware_bindings" / "firmware"
 BOARDS = ("lm3s6965evb", "mps2-an386")
@@ -35,27 +38,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class SerialPort:
-    """A pyserial port as a Link wants it."""
-
-    def __init__(self, name: str) -> None:
-        self._serial = serial.Serial(name, 921600, exclusive=True)
-
-    def write(self, octets: bytes) -> None:
-        self._serial.write(octets)
-
-    def read(self, timeout: float) -> bytes:
-        self._serial.timeout = timeout
-        first: bytes = self._serial.read(1)
-        return first + self._serial.read(self._serial.in_waiting) if first else b""
-
-    def close(self) -> None:
-        self._serial.close()
-
-
 @pytest.fixture(params=BOARDS)
-def link(request: pytest.FixtureRequest, images: Path, tmp_path: Path) -> Iterator[Link]:
-    """A session with an emulated board that has the test key as identity, boot identity 5 and unit 1."""
+def line(request: pytest.FixtureRequest, images: Path, tmp_path: Path) -> Iterator[str]:
+    """The pseudo-terminal of an emulated board that has the test key as identity, boot identity 5 and unit 1."""
     hook = tmp_path / "hook.bin"
     hook.write_bytes(b"\1" + DEVICE_KEY + (5).to_bytes(8, "little") + (1).to_bytes(8, "little"))
     command = ["qemu-system-arm", "-M", request.param, "-kernel", str(images / f"{request.param}.elf")]
@@ -66,11 +51,17 @@ def link(request: pytest.FixtureRequest, images: Path, tmp_path: Path) -> Iterat
             assert board.stdout is not None
             found = re.search(r"/dev/pts/\d+", board.stdout.readline())
             assert found, "the emulator names no pseudo-terminal"
-            port = SerialPort(found[0])
-            yield _patient(Link(port))
-            port.close()
+            yield found[0]
         finally:
             board.kill()
+
+
+@pytest.fixture
+def link(line: str) -> Iterator[Link]:
+    """A session with the board."""
+    port = open_port(line, 921_600).port
+    yield _patient(Link(port))
+    port.close()
 
 
 def _patient(link: Link) -> Link:
@@ -80,6 +71,16 @@ def _patient(link: Link) -> Link:
         except LinkError:
             continue
         return link
+    raise AssertionError("the board does not answer")
+
+
+def _connect(accelerator: SerialAccelerator) -> None:
+    for _ in range(100):  # as above
+        try:
+            accelerator.connect()
+        except AcceleratorUnavailable:
+            continue
+        return
     raise AssertionError("the board does not answer")
 
 
@@ -124,3 +125,24 @@ def test_a_board_refuses_plain_keys_and_repeated_indices(link: Link) -> None:
     assert link.load(0, key).status is Status.OK
     statuses = [link.job(Op.PROTECT, 0, 7, rtp(7)).status for _ in range(2)]
     assert statuses == [Status.OK, Status.INDEX_REUSE]
+
+
+@pytest.mark.parametrize("suite", [AES_CM_80, GCM_256])
+def test_a_call_runs_over_the_board(line: str, suite: int) -> None:
+    """The real driver and the relay; the far end is libsrtp. The emulator is slow, so the deadline is long."""
+    accelerator = SerialAccelerator(SerialConfig(line, 921_600, device_key=public_key(DEVICE_KEY), deadline_ms=1000))
+    with Rig(start=False) as rig:
+        rig.relay.attach(accelerator.link)
+        rig.relay.start()
+        _connect(accelerator)
+        call = rig.call().secure(suite)
+        eventually(lambda: accelerator.stats().loads == 2)
+        theirs, ours = outbound(2, suite), inbound(1, suite)
+        for seq in range(1, 21):
+            call.from_dialer(speech(seq))
+            call.from_peer(theirs.protect(speech(seq)))
+            assert ours.unprotect(call.peer.recv(2048)) == speech(seq)
+            assert call.dialer.recv(2048) == speech(seq)
+        assert accelerator.stats().done == 40
+        assert accelerator.stats().fallback == 0
+    accelerator.close()
