@@ -22,8 +22,9 @@ from ueagent.keymgmt.kms import GrantedTicket, PendingRequest, PendingResolve, R
 from ueagent.keymgmt.mikey_protection import KmsAccount, Profile
 from ueagent.keymgmt.mikey_replay import ReplayCache
 from ueagent.keymgmt.usim import SoftwareUsim
+from ueagent.lab.faults import KmsFault
 from ueagent.lab.http_server import HttpServer
-from ueagent.lab.kms import KmsFault, LabKms, Peer
+from ueagent.lab.kms import LabKms, Peer
 from ueagent.lab.kms_store import KmsStore
 from ueagent.model.http import HttpRequest
 from ueagent.model.keys import Secret

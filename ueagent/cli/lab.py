@@ -1,4 +1,4 @@
-"""`ueagent lab edge`: a small IMS access network on a UNIX socket, for tests and newcomers."""
+"""`ueagent lab edge`: a small IMS access network on a UNIX socket. `ueagent lab kms`: a KMS and a BSF over HTTP."""
 
 from __future__ import annotations
 
@@ -18,6 +18,19 @@ It speaks Varlink (interface org.ueagent.lab.Edge), so this is a call to it:
   ueagent call --socket EDGE org.ueagent.lab.Edge.Register '{"binding": "home"}'
 """
 
+_KMS_EXAMPLE = """\
+The file of users is TOML; keys are hexadecimal:
+
+  [[user]]
+  impi = "alice@ims.example.com"
+  identity = "sip:alice@example.com"
+  k = "00112233445566778899aabbccddeeff"
+  opc = "ffeeddccbbaa99887766554433221100"
+
+Further tables: [[group]] name, members; [[psk]] identity, key, user or domain; [[peer]] identity, number, name, url,
+psk_identity, key. Tickets of an earlier run cannot be opened: their key lives as long as the process.
+"""
+
 
 def require_lab(parser: argparse.ArgumentParser) -> None:
     """Ends the command where the lab was left out of the build (UEAGENT_WITHOUT_LAB=1)."""
@@ -29,9 +42,9 @@ def require_lab(parser: argparse.ArgumentParser) -> None:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     require_lab(parser)
-    from ueagent.lab.faults import Fault, Indication, Mode
+    from ueagent.lab.faults import Fault, Indication, KmsFault, Mode
 
-    kinds = parser.add_subparsers(dest="kind", metavar="edge", required=True)
+    kinds = parser.add_subparsers(dest="kind", metavar="{edge,kms}", required=True)
     edge = kinds.add_parser(
         "edge",
         help="registrar, IMS-ALG and access gateway (SRTP by libsrtp, DTLS by pyOpenSSL), with a phone behind them",
@@ -61,12 +74,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
     edge.add_argument("--dtls-passive", action="store_true", help="leave the ClientHello to the UE where it may choose")
     edge.add_argument("--refuse-plain", action="store_true", help="488 for plain offers of a UE that announced SDES")
 
+    kms = kinds.add_parser(
+        "kms",
+        help="key management service (MIKEY-TICKET) and bootstrapping server (GBA) over HTTP",
+        description=_KMS_EXAMPLE,
+        formatter_class=parser.formatter_class,
+        epilog=exits.epilog(),
+    )
+    kms.add_argument("--users", metavar="FILE", required=True, help="who is known")
+    kms.add_argument("--store", metavar="FILE", default=":memory:", help="SQLite file (default: in memory)")
+    kms.add_argument("--address", default="127.0.0.1", help="where to listen (default: %(default)s)")
+    kms.add_argument("--port", type=int, default=0, help="of the KMS (default: the system chooses)")
+    kms.add_argument("--bsf-port", type=int, default=0, help="of the BSF (default: the system chooses)")
+    kms.add_argument("--identity", default="sip:kms.example.com", help="the KMS's identity (default: %(default)s)")
+    kms.add_argument("--name", default="kms.example.com", help="its FQDN, part of keys (default: %(default)s)")
+    kms.add_argument("--number", type=int, default=1, help="begins its tickets (default: %(default)s)")
+    kms.add_argument("--bsf-name", default="bsf.example.com", help="the BSF's FQDN (default: %(default)s)")
+    kms.add_argument(
+        "--kms-fault",
+        choices=[fault.value for fault in KmsFault],
+        default=KmsFault.NO_FAULT.value,
+        help="what to do wrong",
+    )
+
 
 def run(args: argparse.Namespace) -> int:
     from ueagent.cli.running import run_async
 
     try:
-        return run_async(lambda stop: _serve(args, stop))
+        serve = _serve_kms if args.kind == "kms" else _serve
+        return run_async(lambda stop: serve(args, stop))
     except UsageError as error:
         sys.stderr.write(f"ueagent lab: {error}\n")
         return exits.USAGE
@@ -96,5 +133,29 @@ async def _serve(args: argparse.Namespace, stop: asyncio.Event) -> int:
     )
     async with EdgeService(Edge(config), Path(args.socket)):
         sys.stderr.write(f"lab edge on {args.socket}: mode {args.mode}, fault {args.fault}\n")
+        await stop.wait()
+    return exits.OK
+
+
+async def _serve_kms(args: argparse.Namespace, stop: asyncio.Event) -> int:
+    from pathlib import Path
+
+    from ueagent.lab.faults import KmsFault
+    from ueagent.lab.kms_service import KmsService, KmsServiceConfig
+
+    config = KmsServiceConfig(
+        address=args.address,
+        port=args.port,
+        bsf_port=args.bsf_port,
+        identity=args.identity,
+        name=args.name,
+        number=args.number,
+        bsf_name=args.bsf_name,
+        store=args.store,
+        fault=KmsFault(args.kms_fault),
+    )
+    async with KmsService(config, Path(args.users)) as service:
+        sys.stderr.write(f"lab KMS on {service.kms_url}, BSF on {service.bsf_url}, fault {args.kms_fault}\n")
+        sys.stderr.flush()
         await stop.wait()
     return exits.OK

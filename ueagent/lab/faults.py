@@ -42,3 +42,15 @@ class Fault(StrEnum):
     MISSING_FINGERPRINT = "missing-fingerprint"  # UDP/TLS/RTP/SAVP without a=fingerprint
     EARLY_HELLO = "early-client-hello"  # the handshake begins before the answer comes
     SILENT_PEER = "silent-peer"  # the gateway says nothing in DTLS
+
+
+class KmsFault(StrEnum):
+    """One deviation at a time; NO_FAULT is the KMS as it should be."""
+
+    NO_FAULT = "none"
+    EXPIRED = "expired"  # tickets that have ended
+    WRONG_MAC = "wrong-mac"
+    UNKNOWN_BTID = "unknown-b-tid"  # it has forgotten every bootstrapping
+    POLICY_CHANGE = "policy-change"  # flag N is not granted
+    SLOW = "slow"
+    DOWN = "down"

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Final
 
 from ueagent.crypto.gba import naf_id, naf_key
@@ -29,6 +28,7 @@ from ueagent.keymgmt.kms_desk import OpenedRequest, Subscriber
 from ueagent.keymgmt.mikey_errors import MikeyError, number_of, refusal
 from ueagent.keymgmt.mikey_protection import KmsAccount, Profile, create_error
 from ueagent.keymgmt.mikey_replay import ReplayCache
+from ueagent.lab.faults import KmsFault
 from ueagent.lab.kms_store import KmsStore
 from ueagent.model.http import HttpRequest, HttpResponse
 from ueagent.model.keys import Secret
@@ -40,18 +40,6 @@ MAX_RESPONDERS: Final = 16
 SLOWNESS: Final = 30.0  # seconds: longer than any client waits
 _NOBODY_KS: Final = Secret(bytes(32))
 _ANY: Final = b"!.*!"  # the wildcard of TS 23.003, 13.5 that this KMS understands
-
-
-class KmsFault(StrEnum):
-    """One deviation at a time; NO_FAULT is the KMS as it should be."""
-
-    NO_FAULT = "none"
-    EXPIRED = "expired"  # tickets that have ended
-    WRONG_MAC = "wrong-mac"
-    UNKNOWN_BTID = "unknown-b-tid"  # it has forgotten every bootstrapping
-    POLICY_CHANGE = "policy-change"  # flag N is not granted
-    SLOW = "slow"
-    DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True)
