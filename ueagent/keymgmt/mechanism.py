@@ -6,15 +6,17 @@ A mechanism serves one media line. Events and outputs are values. Attributes tra
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ueagent.errors import AgentError
 from ueagent.model.keys import KeySet
+from ueagent.model.media import Component, Endpoint, Place
+from ueagent.wire.dtls_attributes import DtlsParameters
 from ueagent.wire.sdp_attributes import SdesCrypto
 
 # Typed keying attributes of one m-line. Later mechanisms widen this union with their own.
-KeyAttribute = SdesCrypto
+KeyAttribute = SdesCrypto | DtlsParameters
 
 # -------------------------------------------------------------------------------------------------------- inputs --
 
@@ -32,6 +34,7 @@ class RemoteOffer:
 
     attributes: tuple[KeyAttribute, ...]
     moved: bool = False  # the offer changes the media address or port (SDES-14)
+    peer: Endpoint | None = None  # where the far side receives; None: not known, or as before
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class AnswerRequested:
 class RemoteAnswer:
     attributes: tuple[KeyAttribute, ...]
     moved: bool = False
+    peer: Endpoint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,31 @@ class Closed:
     """The line is gone: wipe everything."""
 
 
-Input = OfferRequested | RemoteOffer | AnswerRequested | RemoteAnswer | Settled | RolledBack | Closed
+@dataclass(frozen=True, slots=True)
+class DatagramReceived:
+    """A DTLS datagram for the line's network socket, `rtcp` for the one of RTCP. Nobody has looked at it yet."""
+
+    data: bytes = field(repr=False)
+    source: Place
+    rtcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time of the last StartTimer has come; firing early or twice does no harm."""
+
+
+Input = (
+    OfferRequested
+    | RemoteOffer
+    | AnswerRequested
+    | RemoteAnswer
+    | Settled
+    | RolledBack
+    | Closed
+    | DatagramReceived
+    | TimerFired
+)
 
 # ------------------------------------------------------------------------------------------------------- outputs --
 
@@ -83,6 +111,7 @@ class KeysReady:
     keys: KeySet
     send: bool = True
     receive: bool = True
+    component: Component = Component.BOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +128,30 @@ class Failed:
     error: AgentError
 
 
-Output = PutAttributes | KeysReady | PeerFault | Failed
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """Out of the line's network socket, `rtcp` for the one of RTCP."""
+
+    data: bytes = field(repr=False)
+    to: Place
+    rtcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Give TimerFired after `seconds`, in place of what the last StartTimer asked for."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lost:
+    """The keys that the exchange promised cannot be had: the line carries nothing from here on."""
+
+    error: AgentError
+
+
+Output = PutAttributes | KeysReady | PeerFault | Failed | SendDatagram | StartTimer | Lost
 
 
 class KeyMechanism(Protocol):

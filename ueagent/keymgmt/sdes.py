@@ -18,6 +18,7 @@ from ueagent.keymgmt.mechanism import (
     Closed,
     Failed,
     Input,
+    KeyAttribute,
     KeysReady,
     OfferRequested,
     Output,
@@ -136,9 +137,10 @@ class Sdes:
 
     def _read_answer(self, event: RemoteAnswer) -> list[Output]:
         """SDES-8: one line, with a tag that we offered, its suite, and a key that is not ours."""
-        if len(event.attributes) != 1:
-            raise _failure("crypto_count", f"{len(event.attributes)} valid crypto lines where one is due")
-        theirs = event.attributes[0]
+        lines = _crypto_of(event.attributes)
+        if len(lines) != 1:
+            raise _failure("crypto_count", f"{len(lines)} valid crypto lines where one is due")
+        theirs = lines[0]
         ours = next((line for line in self._ours if line.tag == theirs.tag), None)
         if ours is None:
             raise _failure("unknown_tag", "the answer names a tag that was not offered")
@@ -154,15 +156,16 @@ class Sdes:
 
     def _read_offer(self, event: RemoteOffer) -> list[Output]:
         """SDES-7: the first acceptable line; all others are wiped at once."""
-        chosen = next((line for line in event.attributes if self._acceptable(line)), None)
+        lines = _crypto_of(event.attributes)
+        chosen = next((line for line in lines if self._acceptable(line)), None)
         if chosen is None:
             raise _failure("no_common_suite", "no crypto line of the offer is acceptable")
         # Ours counts as offered too: nobody else may hold it.
         own = () if self._current is None else self._master_digests((self._line_of(self._current),))
         if not set(own).isdisjoint(self._master_digests((chosen,))):
             raise _failure("key_echoed", "the offer holds a key of ours")
-        self._offered_keys = frozenset(self._master_digests(event.attributes))
-        _wipe(line for line in event.attributes if line is not chosen)
+        self._offered_keys = frozenset(self._master_digests(lines))
+        _wipe(line for line in lines if line is not chosen)
         self._theirs = chosen
         self._moved = event.moved
         self._state = "offered"
@@ -334,6 +337,10 @@ def create(plan: MediaPlan, policy: SecurityPolicy, rng: Rng) -> Sdes:
     )
 
 
+def _crypto_of(attributes: Iterable[KeyAttribute]) -> tuple[SdesCrypto, ...]:
+    return tuple(one for one in attributes if isinstance(one, SdesCrypto))
+
+
 def _line(tag: str, suite: CryptoSuite, key: SdesKey) -> SdesCrypto:
     return SdesCrypto(int(tag), tag, suite.name, (key,))
 
@@ -346,7 +353,7 @@ def _parameters_acceptable(params: Iterable[SessionParam]) -> bool:
     return all(rule is not None and rule(p.value) for p in params for rule in (PARAMETER_RULES.get(p.name),))
 
 
-def _wipe(lines: Iterable[SdesCrypto]) -> None:
+def _wipe(lines: Iterable[KeyAttribute]) -> None:
     for line in lines:
         line.wipe()
 

@@ -52,6 +52,22 @@ def transport_named(proto: str) -> Transport | None:
     return TRANSPORTS.get(proto.upper())
 
 
+class Component(Enum):
+    """Which packets of a line something is about. RTP and RTCP have keys of their own when each had a handshake."""
+
+    BOTH = "both"
+    RTP = "rtp"
+    RTCP = "rtcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a datagram comes from or goes to: an IP literal and a port."""
+
+    address: str
+    port: int
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where RTP and RTCP go: an IPv4 or IPv6 literal and ports. `rtcp_port` == `rtp_port` means rtcp-mux."""

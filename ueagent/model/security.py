@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ueagent.model.media import MediaKind
-from ueagent.model.suites import DEFAULT_OFFER
+from ueagent.model.suites import DEFAULT_DTLS_PROFILES, DEFAULT_OFFER
 
 
 class Mechanism(Enum):
@@ -83,6 +83,12 @@ class SecurityPolicy:
     sdes_symmetric_mki: bool = False  # SDES-12
     accept_crypto_on_avp: bool = True  # CAP-2, only together with 3ge2ae
     accept_avp_answer: bool = False  # CAP-3
+    dtls_e2ae: Setting = Setting.PREFERRED
+    e2ae_order: tuple[Mechanism, ...] = (Mechanism.DTLS_SRTP, Mechanism.SDES)  # POL-5
+    dtls_profiles: tuple[str, ...] = DEFAULT_DTLS_PROFILES  # DTLS-12
+    dtls_passive_answer: bool = False  # DTLS-4: active is recommended
+    dtls_confidential: bool = False  # OPEN-29: integrity of signalling suffices unless set
+    dtls_mtu: int = 1200  # DTLS-29
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
 
@@ -98,6 +104,7 @@ class MediaPlan:
     suites: tuple[str, ...] = ()
     assured: bool = False
     required: bool = False  # never plain, also not after a re-offer
+    rtcp_mux: bool = False  # RTP and RTCP share a port on the network side (DYN-14)
 
 
 @dataclass(frozen=True, slots=True)

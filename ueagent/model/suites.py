@@ -62,6 +62,9 @@ DEFAULT_OFFER: Final = (
     "AES_CM_128_HMAC_SHA1_32",
 )
 
+# DTLS-12: the first and the third are mandatory (Annex O), the second belongs to the first (RFC 7714).
+DEFAULT_DTLS_PROFILES: Final = ("AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES_CM_128_HMAC_SHA1_80")
+
 
 def suite_named(name: str) -> CryptoSuite | None:
     """The suite of a registered SDES name, letter case as registered, or None when it is unknown."""

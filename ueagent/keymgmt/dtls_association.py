@@ -1,0 +1,279 @@
+"""The DTLS association of one 5-tuple, from its first ClientHello to SRTP keys. RFC 5764; DTLS-7..10, -13..16, -30.
+
+Before it is established, several peers may try: each place that shows a valid cookie is a candidate. Whoever has the
+signalled fingerprint becomes the peer; all others are dropped without harm to it. There is room for few candidates,
+and the place that signalling named always finds some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+from ueagent.channel.channel import Kind, Role, SecureChannel, State
+from ueagent.channel.credentials import CertificateCredentials, Identity
+from ueagent.channel.records import begins_association
+from ueagent.errors import AuthenticationFailed, PeerError
+from ueagent.keymgmt.fingerprints import fits
+from ueagent.keymgmt.mechanism import SendDatagram
+from ueagent.model.keys import KeySet, MasterKey, Secret
+from ueagent.model.media import Place
+from ueagent.model.security import Fingerprint
+from ueagent.model.suites import suite_of_profile
+
+LABEL: Final = "EXTRACTOR-dtls_srtp"  # RFC 5764, 4.2
+MAX_CANDIDATES: Final = 4
+CANDIDATE_SECONDS: Final = 10.0  # a candidate that has not finished by then is dropped
+COOKIE_KEY_LENGTH: Final = 32
+
+Rng = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Means:
+    """What every association of a line works with. `profiles` in order of preference (DTLS-12)."""
+
+    identity: Identity
+    profiles: tuple[int, ...]
+    mtu: int
+    window: int  # packets of the receiving replay list
+    rng: Rng
+
+
+@dataclass(slots=True, eq=False)
+class _Candidate:
+    channel: SecureChannel
+    began: float
+
+
+class Association:
+    """`rtcp` says whose port it is. Output for the network collects in `datagrams`."""
+
+    def __init__(self, means: Means, *, rtcp: bool) -> None:
+        self.rtcp = rtcp
+        self.datagrams: list[SendDatagram] = []
+        self.failure: PeerError | None = None
+        self.first_hello: float | None = None  # when somebody first showed a cookie
+        self._means = means
+        self._accepted: frozenset[Fingerprint] | None = None  # None: signalling has not told yet
+        self._peer: Place | None = None
+        self._role: Role | None = None
+        self._candidates: dict[Place, _Candidate] = {}
+        self._listener: SecureChannel | None = None
+        self._chosen: Place | None = None
+        self._keys_taken = False
+        self._refusal: PeerError | None = None
+        self._cookie_key = Secret(means.rng(COOKIE_KEY_LENGTH))
+
+    # ------------------------------------------------------------------------------------------------ signalling --
+
+    @property
+    def started(self) -> bool:
+        return self._role is not None
+
+    @property
+    def established(self) -> bool:
+        """A peer with the right fingerprint has finished its handshake."""
+        return self._chosen is not None
+
+    @property
+    def refusal(self) -> PeerError | None:
+        """Why the last candidate that failed did so."""
+        return self._refusal
+
+    def listen(self) -> None:
+        """As DTLS server: a ClientHello is answered from now on, also before the far side's fingerprints are known."""
+        self._role = Role.SERVER
+
+    def expect(self, accepted: frozenset[Fingerprint], peer: Place | None) -> None:
+        """Signalling has told who the peer is: candidates that finished before are looked at now (DTLS-9)."""
+        self._accepted, self._peer = accepted, normal(peer)
+        for place, candidate in list(self._candidates.items()):
+            if candidate.channel.state is State.OPEN:
+                self._finished(place, candidate.channel)
+
+    def connect(self, to: Place, now: float) -> None:
+        """As DTLS client: the first ClientHello leaves."""
+        to = Place(str(ip_address(to.address)), to.port)
+        self._role = Role.CLIENT
+        channel = self._channel(Role.CLIENT)
+        self._candidates[to] = _Candidate(channel, now)
+        channel.start(now)
+        self._flush(channel, to)
+
+    # --------------------------------------------------------------------------------------------------- traffic --
+
+    def wants(self, data: bytes, source: Place) -> bool:
+        """Whether a datagram is for this association and no other of the same port."""
+        if source in self._candidates:
+            return True
+        return self._role is Role.SERVER and not self.established and begins_association(data)
+
+    def take(self, data: bytes, source: Place, now: float) -> None:
+        """A datagram of the network. What nobody asked for is dropped."""
+        known = self._candidates.get(source)
+        # A peer that begins anew from its old place, before anybody is established, has lost what it had.
+        if known is not None and self._restarts(known.channel, data):
+            known = None
+        if known is not None:
+            self._step(source, known.channel, lambda: known.channel.feed(data, now, _name(source)))
+        elif self.wants(data, source):
+            self._hello(data, source, now)
+
+    def expire(self, now: float) -> None:
+        """Time has passed: retransmit, and drop candidates that were too slow."""
+        for place, candidate in list(self._candidates.items()):
+            channel = candidate.channel
+            if self._role is Role.SERVER and place != self._chosen and now - candidate.began >= CANDIDATE_SECONDS:
+                del self._candidates[place]
+            elif channel.next_timeout() is not None:
+                self._step(place, channel, channel.handle_timeout)
+
+    def next_timeout(self, now: float) -> float | None:
+        """Seconds until `expire` has something to do."""
+        waits: list[float] = []
+        for place, candidate in self._candidates.items():
+            if (wait := candidate.channel.next_timeout()) is not None:
+                waits.append(wait)
+            if self._role is Role.SERVER and place != self._chosen:
+                waits.append(max(0.0, candidate.began + CANDIDATE_SECONDS - now))
+        return min(waits, default=None)
+
+    def take_keys(self) -> KeySet | None:
+        """The SRTP keys, once: when it is established and was not asked before."""
+        if self._chosen is None or self._keys_taken:
+            return None
+        self._keys_taken = True
+        return _cut_keys(self._candidates[self._chosen].channel, self._means.window)
+
+    def close(self) -> None:
+        """Nothing of it lives on; the peer is not told, since media and signalling end by themselves."""
+        self._candidates.clear()
+        self._listener = None
+        self._cookie_key.wipe()
+        self._role = None
+
+    # --------------------------------------------------------------------------------------------------- helpers --
+
+    def _channel(self, role: Role) -> SecureChannel:
+        return SecureChannel(
+            Kind.DATAGRAM,
+            role,
+            CertificateCredentials(self._means.identity, self._may_be_peer),
+            srtp_profiles=self._means.profiles,
+            mtu=self._means.mtu,
+            cookie_key=self._cookie_key if role is Role.SERVER else None,
+        )
+
+    def _may_be_peer(self, certificate: bytes) -> bool:
+        return self._accepted is None or fits(certificate, self._accepted)
+
+    def _restarts(self, channel: SecureChannel, data: bytes) -> bool:
+        return (
+            self._role is Role.SERVER
+            and not self.established
+            and channel.state is State.OPEN
+            and begins_association(data)
+        )
+
+    def _hello(self, data: bytes, source: Place, now: float) -> None:
+        if self._listener is None:
+            self._listener = self._channel(Role.SERVER)
+        listener = self._listener
+        try:
+            listener.feed(data, now, _name(source))
+        except PeerError as error:  # a cookie that is right, and a hello that we have nothing in common with
+            self._refusal = error
+        if listener.state is State.LISTENING:
+            self._flush(listener, source)
+            return
+        self._listener = None
+        self.first_hello = now if self.first_hello is None else self.first_hello
+        if listener.state is State.FAILED:
+            self._flush(listener, source)
+        elif self._make_room(source, now):
+            self._flush(listener, source)
+            self._candidates[source] = _Candidate(listener, now)
+
+    def _make_room(self, source: Place, now: float) -> bool:
+        """For one more candidate. The oldest unfinished one goes for the peer's own place, the rest has to wait."""
+        if len(self._candidates) < MAX_CANDIDATES or source in self._candidates:
+            return True
+        others = [place for place in self._candidates if place != self._peer]
+        slow = [place for place in others if now - self._candidates[place].began >= CANDIDATE_SECONDS / 4]
+        victims = others if source == self._peer else slow
+        if not victims:
+            return False
+        del self._candidates[min(victims, key=lambda place: self._candidates[place].began)]
+        return True
+
+    def _step(self, place: Place, channel: SecureChannel, step: Callable[[], object]) -> None:
+        """One step of a channel, and what follows for the association."""
+        was_open = channel.state is State.OPEN
+        try:
+            step()
+        except PeerError as error:
+            self._flush(channel, place)
+            self._gone(place, error)
+            return
+        self._flush(channel, place)
+        if channel.state is State.OPEN and not was_open and self._accepted is not None:
+            self._finished(place, channel)
+
+    def _finished(self, place: Place, channel: SecureChannel) -> None:
+        certificate = channel.peer_certificate
+        error: PeerError | None = None
+        if certificate is None or not self._may_be_peer(certificate):
+            error = AuthenticationFailed(
+                "fingerprint_mismatch", "the peer's certificate does not have a fingerprint that was signalled"
+            )
+        elif channel.srtp_profile is None:
+            error = PeerError("no_srtp_profile", "the two sides have no SRTP protection profile in common")
+        if error is not None:
+            channel.close()
+            self._flush(channel, place)
+            self._gone(place, error)
+        elif self._chosen is None:
+            self._chosen = place
+            self._listener = None
+            self._candidates = {place: self._candidates.get(place) or _Candidate(channel, 0.0)}
+
+    def _gone(self, place: Place, error: PeerError) -> None:
+        """A candidate has failed. It ends the association only where it can be nobody but the peer (DTLS-8)."""
+        if place == self._chosen:
+            return  # it has served: SRTP has its keys, and signalling ends the call
+        self._candidates.pop(place, None)
+        self._refusal = error
+        signalled = place == self._peer and isinstance(error, AuthenticationFailed)
+        if self._role is Role.CLIENT or signalled or (place == self._peer and error.code == "no_srtp_profile"):
+            self.failure = error
+
+    def _flush(self, channel: SecureChannel, to: Place) -> None:
+        self.datagrams += [SendDatagram(datagram, to, self.rtcp) for datagram in channel.take_output()]
+
+
+def normal(place: Place | None) -> Place | None:
+    """With the address in its usual form, as the relay reports it."""
+    return None if place is None else Place(str(ip_address(place.address)), place.port)
+
+
+def _name(place: Place) -> bytes:
+    return f"{place.address} {place.port}".encode()
+
+
+def _cut_keys(channel: SecureChannel, window: int) -> KeySet:
+    """RFC 5764, 4.2: client key, server key, client salt, server salt. The client's keys protect what it sends."""
+    profile = channel.srtp_profile
+    suite = None if profile is None else suite_of_profile(profile)
+    if suite is None:
+        raise RuntimeError("an association without a profile has no keys")
+    key, salt = suite.key_length, suite.salt_length
+    exported = channel.export_key(LABEL, 2 * suite.key_salt_length)
+    with memoryview(exported.reveal()) as octets:
+        client = MasterKey(Secret(octets[:key]), Secret(octets[2 * key : 2 * key + salt]))
+        server = MasterKey(Secret(octets[key : 2 * key]), Secret(octets[2 * key + salt :]))
+    exported.wipe()
+    send, receive = (client, server) if channel.role is Role.CLIENT else (server, client)
+    return KeySet(suite, send, (receive,), window)
