@@ -289,6 +289,7 @@ typedef struct ums_relay ums_relay;
 
 typedef struct ums_relay_config {
   uint32_t max_legs;                         /* capacity */
+  uint32_t split_legs;                       /* of them at most so many have RTCP keys of their own */
   uint32_t max_ssrc;                         /* per context */
   uint32_t rtp_window_max;                   /* largest replay list a leg may ask for */
   uint32_t event_capacity, control_capacity; /* entries */
@@ -335,9 +336,13 @@ ums_status ums_relay_set_mode(ums_relay *r, uint32_t leg, ums_leg_mode mode);
  * the thread switches between two bursts. Sending uses the new context at once. Receiving accepts old and new until
  * `grace_ms` after the first authentic packet under the new key, `grace_max_ms` at the latest (SDES-17), then wipes the
  * old one. Does not change the mode.
+ *
+ * `part`: with UMS_PART_RTP or UMS_PART_RTCP the leg's RTCP has keys of its own (RFC 5764, 4.1: an association for each
+ * port), and RTCP is dropped until it got them. UMS_PART_BOTH brings both together again.
  */
-ums_status ums_relay_install(ums_relay *r, uint32_t leg, const ums_srtp_config *send, const ums_srtp_config *receive,
-                             uint32_t grace_ms, uint32_t grace_max_ms);
+typedef enum ums_part { UMS_PART_BOTH = 0, UMS_PART_RTP = 1, UMS_PART_RTCP = 2 } ums_part;
+ums_status ums_relay_install(ums_relay *r, uint32_t leg, ums_part part, const ums_srtp_config *send,
+                             const ums_srtp_config *receive, uint32_t grace_ms, uint32_t grace_max_ms);
 ums_status ums_relay_set_engine(ums_relay *r, uint32_t leg, const ums_engine *engine); /* NULL: choose per suite */
 /* A datagram of our own from the leg's network socket to `to`, or to the peer when NULL. Only DTLS (first
  * octet 20..63): media cannot leave past SRTP. */

@@ -16,9 +16,10 @@
 #define MAX_ENTRIES 65536
 #define COMMANDS 4 /* one is enough: public calls serialise */
 
-/* Contexts: each leg sends with one; it receives with two while keys change. One more of each is being derived. */
-#define SEND_CONTEXTS(legs) ((legs) + 1)
-#define RECEIVE_CONTEXTS(legs) (2 * (legs) + 1)
+/* Contexts: each leg, and the RTCP of a split one, sends with one; it receives with two while keys change. One more of
+ * each is being derived. */
+#define SEND_CONTEXTS(cfg) ((uint64_t)(cfg)->max_legs + (cfg)->split_legs + 1)
+#define RECEIVE_CONTEXTS(cfg) (2 * ((uint64_t)(cfg)->max_legs + (cfg)->split_legs) + 1)
 
 /* ---------------------------------------------------------------------------------------------------- memory -- */
 
@@ -58,6 +59,8 @@ static size_t take(uint64_t *at, uint64_t len) {
 static int lay_out(const ums_relay_config *cfg, layout *lay) {
   if (cfg->max_legs < 1 || cfg->max_legs > MAX_LEGS || cfg->max_ssrc < 1 || cfg->max_ssrc > 1024)
     return 0;
+  if (cfg->split_legs > cfg->max_legs)
+    return 0;
   if (cfg->rtp_window_max < 64 || cfg->rtp_window_max > UMS_MAX_WINDOW)
     return 0;
   if (cfg->event_capacity < 1 || cfg->event_capacity > MAX_ENTRIES)
@@ -65,7 +68,7 @@ static int lay_out(const ums_relay_config *cfg, layout *lay) {
   if (cfg->control_capacity < 1 || cfg->control_capacity > MAX_ENTRIES)
     return 0;
   uint64_t n = cfg->max_legs, at = 0;
-  uint64_t contexts[2] = {SEND_CONTEXTS(n), RECEIVE_CONTEXTS(n)};
+  uint64_t contexts[2] = {SEND_CONTEXTS(cfg), RECEIVE_CONTEXTS(cfg)};
   take(&at, sizeof(ums_relay));
   lay->legs = take(&at, n * sizeof(relay_leg));
   lay->ssrcs = take(&at, n * 3 * cfg->max_ssrc * sizeof(uint32_t));
@@ -122,7 +125,7 @@ ums_status ums_relay_init(ums_relay *r, size_t len, const ums_relay_config *cfg)
   for (int d = 0; d < 2; d++)
     r->pool[d] = (relay_pool){.base = base + lay.pool[d],
                               .size = lay.context[d],
-                              .n = d == UMS_SEND ? SEND_CONTEXTS(cfg->max_legs) : RECEIVE_CONTEXTS(cfg->max_legs),
+                              .n = (uint32_t)(d == UMS_SEND ? SEND_CONTEXTS(cfg) : RECEIVE_CONTEXTS(cfg)),
                               .used = (_Atomic uint8_t *)(base + lay.used[d])};
   ums_spsc_init(&r->commands, base + lay.commands, COMMANDS, sizeof(relay_command *));
   ums_spsc_init(&r->events, base + lay.events, cfg->event_capacity, sizeof(ums_event));
@@ -375,15 +378,17 @@ static ums_status derive(ums_relay *r, const relay_leg *leg, int direction, cons
   return UMS_OK;
 }
 
-ums_status ums_relay_install(ums_relay *r, uint32_t id, const ums_srtp_config *send, const ums_srtp_config *receive,
-                             uint32_t grace_ms, uint32_t grace_max_ms) {
+ums_status ums_relay_install(ums_relay *r, uint32_t id, ums_part part, const ums_srtp_config *send,
+                             const ums_srtp_config *receive, uint32_t grace_ms, uint32_t grace_max_ms) {
   ums_status status = enter(r);
   if (status != UMS_OK)
     return status;
   relay_leg *leg = r->state == RELAY_STOPPED ? NULL : find_leg(r, id);
   if (leg == NULL || (send == NULL && receive == NULL))
     return leave(r, UMS_BAD_ARGUMENT);
-  relay_install_args args = {.grace_ms = grace_ms, .grace_max_ms = grace_max_ms};
+  if (part != UMS_PART_BOTH && part != UMS_PART_RTP && part != UMS_PART_RTCP)
+    return leave(r, UMS_BAD_ARGUMENT);
+  relay_install_args args = {.grace_ms = grace_ms, .grace_max_ms = grace_max_ms, .part = part};
   status = derive(r, leg, UMS_SEND, send, &args.send);
   if (status == UMS_OK)
     status = derive(r, leg, UMS_RECEIVE, receive, &args.receive);

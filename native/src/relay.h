@@ -54,6 +54,12 @@ typedef struct relay_keys { /* an installed context */
   uint32_t slot_ssrc[2];
 } relay_keys;
 
+typedef struct relay_part {         /* keys of RTP and RTCP, or of one of them */
+  relay_keys send, receive, former; /* `former` is accepted until former_until (SDES-17) */
+  uint64_t former_until;
+  uint32_t grace_ms;
+} relay_part;
+
 typedef struct relay_leg {
   uint32_t id; /* 0: free */
   uint8_t mode, never_plain, learn_peer;
@@ -61,9 +67,8 @@ typedef struct relay_leg {
   uint8_t family[RELAY_SOCKETS];       /* of the socket: 4 or 6 */
   relay_address remote[RELAY_SOCKETS]; /* the peer's and the dialer's ends */
 
-  relay_keys send, receive, former; /* `former` is accepted until former_until (SDES-17) */
-  uint64_t former_until;
-  uint32_t grace_ms;
+  relay_part part[2]; /* RTP and, unless `split`, RTCP; RTCP alone */
+  uint8_t split;
   const ums_engine *engine; /* NULL: chosen per suite */
 
   relay_ssrcs heard, spoken, held;
@@ -154,6 +159,7 @@ int relay_ssrcs_add(relay_ssrcs *set, uint32_t ssrc);                /* 1 when i
 typedef struct relay_install_args {
   relay_keys send, receive;
   uint32_t grace_ms, grace_max_ms;
+  ums_part part;
 } relay_install_args;
 
 typedef struct relay_remote_args {
@@ -183,7 +189,7 @@ relay_run relay_leg_set_engine;  /* const ums_engine, or NULL */
 relay_run relay_leg_send;        /* relay_send_args */
 relay_run relay_leg_stats_get;   /* ums_leg_stats */
 relay_run relay_leg_streams_get; /* relay_streams_args */
-void relay_leg_drop_former(ums_relay *r, relay_leg *leg, int report);
+static inline relay_part *relay_part_of(relay_leg *leg, int rtcp) { return &leg->part[leg->split && rtcp]; }
 void relay_legs_tick(ums_relay *r); /* fires what is due and finds the next due time */
 void relay_due(ums_relay *r, uint64_t at);
 

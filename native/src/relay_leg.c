@@ -93,12 +93,17 @@ static void drop_keys(ums_relay *r, relay_leg *leg, int direction, relay_keys *k
   *keys = (relay_keys){0};
 }
 
-void relay_leg_drop_former(ums_relay *r, relay_leg *leg, int report) {
-  if (leg->former.ctx == NULL)
+static void drop_former(ums_relay *r, relay_leg *leg, relay_part *part) {
+  if (part->former.ctx == NULL)
     return;
-  drop_keys(r, leg, UMS_RECEIVE, &leg->former);
-  if (report)
-    relay_emit(r, leg, UMS_EVENT_OLD_KEY_GONE, 0, 0);
+  drop_keys(r, leg, UMS_RECEIVE, &part->former);
+  relay_emit(r, leg, UMS_EVENT_OLD_KEY_GONE, 0, 0);
+}
+
+static void drop_part(ums_relay *r, relay_leg *leg, relay_part *part) {
+  drop_keys(r, leg, UMS_SEND, &part->send);
+  drop_keys(r, leg, UMS_RECEIVE, &part->receive);
+  drop_keys(r, leg, UMS_RECEIVE, &part->former);
 }
 
 ums_status relay_leg_close(ums_relay *r, relay_leg *leg, void *args) {
@@ -109,9 +114,8 @@ ums_status relay_leg_close(ums_relay *r, relay_leg *leg, void *args) {
     relay_socket_remove(r, leg->fd[s]);
     relay_socket_close(leg->fd[s]);
   }
-  drop_keys(r, leg, UMS_SEND, &leg->send);
-  drop_keys(r, leg, UMS_RECEIVE, &leg->receive);
-  drop_keys(r, leg, UMS_RECEIVE, &leg->former);
+  for (int i = 0; i < 2; i++)
+    drop_part(r, leg, &leg->part[i]);
   relay_emit(r, leg, UMS_EVENT_LEG_CLOSED, 0, 0);
   reset(leg);
   return UMS_OK;
@@ -197,36 +201,47 @@ ums_status relay_leg_send(ums_relay *r, relay_leg *leg, void *args) {
 
 /* ----------------------------------------------------------------------------------------------------- keys -- */
 
+/* RTCP gets keys of its own, or goes back to those of RTP. */
+static void split(ums_relay *r, relay_leg *leg, int wanted) {
+  if (leg->split && !wanted)
+    drop_part(r, leg, &leg->part[1]);
+  leg->split = (uint8_t)wanted;
+}
+
 ums_status relay_leg_install(ums_relay *r, relay_leg *leg, void *args) {
   const relay_install_args *keys = args;
+  split(r, leg, keys->part != UMS_PART_BOTH);
+  relay_part *part = relay_part_of(leg, keys->part == UMS_PART_RTCP);
   if (keys->send.ctx != NULL) {
-    drop_keys(r, leg, UMS_SEND, &leg->send);
-    leg->send = keys->send;
+    drop_keys(r, leg, UMS_SEND, &part->send);
+    part->send = keys->send;
     leg->held.n = leg->held.next = 0;
   }
   if (keys->receive.ctx != NULL) {
-    relay_leg_drop_former(r, leg, 1);
-    leg->former = leg->receive;
-    leg->receive = keys->receive;
-    leg->grace_ms = keys->grace_ms;
-    leg->former_until = r->now + keys->grace_max_ms;
-    if (leg->former.ctx != NULL)
-      relay_due(r, leg->former_until);
+    drop_former(r, leg, part);
+    part->former = part->receive;
+    part->receive = keys->receive;
+    part->grace_ms = keys->grace_ms;
+    part->former_until = r->now + keys->grace_max_ms;
+    if (part->former.ctx != NULL)
+      relay_due(r, part->former_until);
   }
   leg->has_keys = 1;
   leg->installed_at = r->now;
   if (r->link != NULL && keys->send.ctx != NULL)
-    relay_offload_install(r, leg, &leg->send, UMS_SEND);
+    relay_offload_install(r, leg, &part->send, UMS_SEND);
   if (r->link != NULL && keys->receive.ctx != NULL)
-    relay_offload_install(r, leg, &leg->receive, UMS_RECEIVE);
+    relay_offload_install(r, leg, &part->receive, UMS_RECEIVE);
   return UMS_OK;
 }
 
 ums_status relay_leg_set_engine(ums_relay *r, relay_leg *leg, void *args) {
   (void)r;
-  const ums_engine *wanted = args, *engines[3];
-  relay_keys *keys[3] = {&leg->send, &leg->receive, &leg->former};
-  for (int i = 0; i < 3; i++) {
+  enum { SETS = 6 };
+  const ums_engine *wanted = args, *engines[SETS];
+  relay_part *rtp = &leg->part[0], *rtcp = &leg->part[1];
+  relay_keys *keys[SETS] = {&rtp->send, &rtp->receive, &rtp->former, &rtcp->send, &rtcp->receive, &rtcp->former};
+  for (int i = 0; i < SETS; i++) {
     if (keys[i]->ctx == NULL)
       continue;
     engines[i] = wanted != NULL ? wanted : ums_engine_choose(keys[i]->suite);
@@ -234,7 +249,7 @@ ums_status relay_leg_set_engine(ums_relay *r, relay_leg *leg, void *args) {
     if (engines[i] == NULL || !engines[i]->probe() || !engines[i]->supports(suite->transform, suite->key_len))
       return UMS_UNSUPPORTED;
   }
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < SETS; i++) {
     if (keys[i]->ctx == NULL)
       continue;
     ums_status status = ums_srtp_set_engine(keys[i]->ctx, engines[i]);
@@ -253,11 +268,14 @@ void relay_due(ums_relay *r, uint64_t at) {
 }
 
 static void tick(ums_relay *r, relay_leg *leg) {
-  if (leg->former.ctx != NULL) {
-    if (r->now >= leg->former_until)
-      relay_leg_drop_former(r, leg, 1);
+  for (int i = 0; i < 2; i++) {
+    relay_part *part = &leg->part[i];
+    if (part->former.ctx == NULL)
+      continue;
+    if (r->now >= part->former_until)
+      drop_former(r, leg, part);
     else
-      relay_due(r, leg->former_until);
+      relay_due(r, part->former_until);
   }
   if (leg->burst_until != 0) {
     if (r->now < leg->burst_until) {
@@ -290,8 +308,16 @@ void relay_legs_tick(ums_relay *r) {
 
 /* -------------------------------------------------------------------------------------------------- counters -- */
 
+static void add_context(ums_srtp_stats *to, const relay_keys *keys) {
+  ums_srtp_stats one;
+  if (keys->ctx == NULL)
+    return;
+  ums_srtp_stats_get(keys->ctx, &one);
+  add_stats(to, &one);
+}
+
 static void current_stats(const relay_leg *leg, int direction, ums_srtp_stats *out) {
-  const relay_keys *newest = direction == UMS_SEND ? &leg->send : &leg->receive;
+  const relay_keys *newest = direction == UMS_SEND ? &leg->part[0].send : &leg->part[0].receive;
   ums_srtp_stats one;
   *out = leg->gone[direction];
   if (newest->ctx != NULL) {
@@ -302,10 +328,9 @@ static void current_stats(const relay_leg *leg, int direction, ums_srtp_stats *o
     out->soft = one.soft;
     out->hard = one.hard;
   }
-  if (direction == UMS_RECEIVE && leg->former.ctx != NULL) {
-    ums_srtp_stats_get(leg->former.ctx, &one);
-    add_stats(out, &one);
-  }
+  add_context(out, direction == UMS_SEND ? &leg->part[1].send : &leg->part[1].receive);
+  for (int i = 0; i < 2 && direction == UMS_RECEIVE; i++)
+    add_context(out, &leg->part[i].former);
 }
 
 static const char *engine_name(const ums_relay *r, const relay_keys *keys) {
@@ -319,8 +344,8 @@ ums_status relay_leg_stats_get(ums_relay *r, relay_leg *leg, void *args) {
   *out = leg->totals;
   out->leg = leg->id;
   out->mode = leg->mode;
-  out->send_engine = engine_name(r, &leg->send);
-  out->receive_engine = engine_name(r, &leg->receive);
+  out->send_engine = engine_name(r, &leg->part[0].send);
+  out->receive_engine = engine_name(r, &leg->part[0].receive);
   current_stats(leg, UMS_SEND, &out->send);
   current_stats(leg, UMS_RECEIVE, &out->receive);
   out->key_age_ms = leg->has_keys ? r->now - leg->installed_at : 0;
@@ -333,7 +358,7 @@ ums_status relay_leg_streams_get(ums_relay *r, relay_leg *leg, void *args) {
   relay_streams_args *streams = args;
   if (streams->direction != UMS_SEND && streams->direction != UMS_RECEIVE)
     return UMS_BAD_ARGUMENT;
-  const ums_srtp *ctx = streams->direction == UMS_SEND ? leg->send.ctx : leg->receive.ctx;
+  const ums_srtp *ctx = streams->direction == UMS_SEND ? leg->part[0].send.ctx : leg->part[0].receive.ctx;
   streams->n = ctx == NULL ? 0 : ums_srtp_streams(ctx, streams->out, streams->max);
   return UMS_OK;
 }

@@ -185,10 +185,13 @@ int relay_offload_active(const ums_relay *r, const relay_keys *keys) {
 }
 
 static relay_keys *keys_of(const flight *f) {
-  relay_keys *all[3] = {&f->leg->send, &f->leg->receive, &f->leg->former};
-  for (int i = 0; i < 3; i++)
-    if (f->ctx != NULL && all[i]->ctx == f->ctx)
-      return all[i];
+  for (int k = 0; k < 2; k++) {
+    relay_part *part = &f->leg->part[k];
+    relay_keys *all[3] = {&part->send, &part->receive, &part->former};
+    for (int i = 0; i < 3; i++)
+      if (f->ctx != NULL && all[i]->ctx == f->ctx)
+        return all[i];
+  }
   return NULL;
 }
 
@@ -319,7 +322,8 @@ static void land(ums_relay *r, link_entry *e, relay_item *item) {
 
 int relay_offload_take(ums_relay *r, relay_item *item, int direction) {
   ums_link *l = r->link;
-  relay_keys *keys = direction == UMS_SEND ? &item->leg->send : &item->leg->receive;
+  relay_part *part = relay_part_of(item->leg, item->rtcp);
+  relay_keys *keys = direction == UMS_SEND ? &part->send : &part->receive;
   const int kind = item->rtcp;
   const uint32_t ssrc = ums_load32(item->data + (kind ? 4 : 8));
   if (keys->slot_state[kind] != SLOT_READY || !link_up(l) || item->len > UMSA_MAX_PACKET)
@@ -382,14 +386,15 @@ static void look_at_link(ums_relay *r) {
   l->seen_generation = generation; /* another session: every slot is empty */
   for (uint32_t i = 0; i < r->cfg.max_legs; i++) {
     relay_leg *leg = &r->legs[i];
-    relay_keys *all[3] = {&leg->send, &leg->receive, &leg->former};
-    if (leg->id == 0)
-      continue;
-    for (int k = 0; k < 3; k++)
-      for (int kind = 0; kind < 2; kind++)
-        leave_slot(l, all[k], kind);
-    relay_offload_install(r, leg, &leg->send, UMS_SEND);
-    relay_offload_install(r, leg, &leg->receive, UMS_RECEIVE);
+    for (int p = 0; p < 2 && leg->id != 0; p++) {
+      relay_part *part = &leg->part[p];
+      relay_keys *all[3] = {&part->send, &part->receive, &part->former};
+      for (int k = 0; k < 3; k++)
+        for (int kind = 0; kind < 2; kind++)
+          leave_slot(l, all[k], kind);
+      relay_offload_install(r, leg, &part->send, UMS_SEND);
+      relay_offload_install(r, leg, &part->receive, UMS_RECEIVE);
+    }
   }
 }
 

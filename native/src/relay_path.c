@@ -91,7 +91,8 @@ static void route(ums_relay *r, relay_item *item) {
     return;
   int nowhere = leg->remote[item->out].len == 0;
   if (leg->mode == UMS_LEG_SECURE && !nowhere) {
-    ums_srtp *ctx = network ? leg->receive.ctx : leg->send.ctx;
+    const relay_part *part = relay_part_of(leg, item->rtcp);
+    ums_srtp *ctx = network ? part->receive.ctx : part->send.ctx;
     if (ctx != NULL && r->link != NULL && relay_offload_take(r, item, network ? UMS_RECEIVE : UMS_SEND))
       return;
     if (ctx != NULL) {
@@ -113,22 +114,24 @@ static void route(ums_relay *r, relay_item *item) {
 /* -------------------------------------------------------------------------------------------------- verdicts -- */
 
 /* A late packet under the former keys may look forged, repeated or too old to the newest ones. */
-static int may_be_former(const relay_leg *leg, uint8_t status) {
-  return leg->former.ctx != NULL &&
+static int may_be_former(const relay_part *part, uint8_t status) {
+  return part->former.ctx != NULL &&
          (status == UMS_AUTH_FAIL || status == UMS_WRONG_MKI || status == UMS_REPLAY || status == UMS_TOO_OLD);
 }
 
-static int knows(const relay_leg *leg, uint32_t ssrc) {
-  return ums_srtp_knows(leg->receive.ctx, ssrc) || (leg->former.ctx != NULL && ums_srtp_knows(leg->former.ctx, ssrc));
+static int knows(const relay_part *part, uint32_t ssrc) {
+  return (part->receive.ctx != NULL && ums_srtp_knows(part->receive.ctx, ssrc)) ||
+         (part->former.ctx != NULL && ums_srtp_knows(part->former.ctx, ssrc));
 }
 
 static void note_failure(ums_relay *r, relay_item *item, int direction, uint8_t status) {
   relay_leg *leg = item->leg;
-  relay_keys *keys = direction == UMS_SEND ? &leg->send : &leg->receive;
+  relay_part *part = relay_part_of(leg, item->rtcp);
+  relay_keys *keys = direction == UMS_SEND ? &part->send : &part->receive;
   switch (status) {
   case UMS_AUTH_FAIL:
   case UMS_WRONG_MKI:
-    if (!knows(leg, ssrc_of(item)))
+    if (!knows(part, ssrc_of(item)))
       leg->totals.unknown_ssrc++;
     if (leg->burst_until == 0) {
       leg->burst_until = r->now + RELAY_LIMIT_MS;
@@ -174,12 +177,13 @@ static void note_received(ums_relay *r, relay_item *item, int newest) {
     relay_emit(r, leg, UMS_EVENT_FIRST_PACKET, ssrc_of(item), 0);
   if (!newest)
     return; /* a late packet under the former keys may come from the former place */
-  if (!leg->receive.seen) {
-    leg->receive.seen = 1;
+  relay_part *part = relay_part_of(leg, item->rtcp);
+  if (!part->receive.seen) {
+    part->receive.seen = 1;
     relay_emit(r, leg, UMS_EVENT_NEW_KEY_SEEN, 0, 0);
-    if (leg->former.ctx != NULL && r->now + leg->grace_ms < leg->former_until) {
-      leg->former_until = r->now + leg->grace_ms;
-      relay_due(r, leg->former_until);
+    if (part->former.ctx != NULL && r->now + part->grace_ms < part->former_until) {
+      part->former_until = r->now + part->grace_ms;
+      relay_due(r, part->former_until);
     }
   }
   if (leg->learn_peer && !relay_address_equal(&item->from, &leg->remote[item->in])) {
@@ -219,9 +223,10 @@ static void run_unprotect(ums_relay *r) {
   ums_srtp_unprotect(batch->ctx, batch->packet, batch->n);
   for (size_t i = 0; i < batch->n; i++) {
     relay_item *item = batch->item[i];
-    if (may_be_former(item->leg, batch->packet[i].status)) {
+    const relay_part *part = relay_part_of(item->leg, item->rtcp);
+    if (may_be_former(part, batch->packet[i].status)) {
       first[retry->n] = batch->packet[i].status;
-      add(retry, item, item->leg->former.ctx);
+      add(retry, item, part->former.ctx);
     } else {
       note(r, item, &batch->packet[i], UMS_RECEIVE, 1);
     }
@@ -231,12 +236,12 @@ static void run_unprotect(ums_relay *r) {
   ums_srtp_unprotect(retry->ctx, retry->packet, retry->n);
   for (size_t i = 0; i < retry->n; i++) {
     int opened = retry->packet[i].status == UMS_OK;
-    const relay_leg *leg = retry->item[i]->leg;
+    const relay_part *part = relay_part_of(retry->item[i]->leg, retry->item[i]->rtcp);
     /* One packet, one count: success under either keys is none, else the newest keys' verdict stands. */
     if (opened) {
-      ums_srtp_forgive(leg->receive.ctx, ssrc_of(retry->item[i]), first[i]);
+      ums_srtp_forgive(part->receive.ctx, ssrc_of(retry->item[i]), first[i]);
     } else {
-      ums_srtp_forgive(leg->former.ctx, ssrc_of(retry->item[i]), retry->packet[i].status);
+      ums_srtp_forgive(part->former.ctx, ssrc_of(retry->item[i]), retry->packet[i].status);
       retry->packet[i].status = first[i];
     }
     note(r, retry->item[i], &retry->packet[i], UMS_RECEIVE, 0);
@@ -254,21 +259,22 @@ static void watch_lifetime(ums_relay *r, relay_leg *leg, relay_keys *keys, int d
 
 void relay_path_result(ums_relay *r, relay_item *item, ums_packet *packet, int direction) {
   relay_leg *leg = item->leg;
+  relay_part *part = relay_part_of(leg, item->rtcp);
   int newest = 1;
-  if (direction == UMS_RECEIVE && may_be_former(leg, packet->status)) {
+  if (direction == UMS_RECEIVE && may_be_former(part, packet->status)) {
     ums_packet again = {.data = item->data, .len = item->len, .capacity = UMS_MAX_PACKET, .rtcp = item->rtcp};
     newest = 0;
-    if (ums_srtp_unprotect(&leg->former.ctx, &again, 1) == 1) {
-      ums_srtp_forgive(leg->receive.ctx, ssrc_of(item), packet->status);
+    if (ums_srtp_unprotect(&part->former.ctx, &again, 1) == 1) {
+      ums_srtp_forgive(part->receive.ctx, ssrc_of(item), packet->status);
       *packet = again;
     } else {
-      ums_srtp_forgive(leg->former.ctx, ssrc_of(item), again.status);
+      ums_srtp_forgive(part->former.ctx, ssrc_of(item), again.status);
     }
   }
   note(r, item, packet, direction, newest);
   leg->touched = 0;
-  watch_lifetime(r, leg, &leg->send, UMS_SEND);
-  watch_lifetime(r, leg, &leg->receive, UMS_RECEIVE);
+  watch_lifetime(r, leg, &part->send, UMS_SEND);
+  watch_lifetime(r, leg, &part->receive, UMS_RECEIVE);
 }
 
 void relay_path_run(ums_relay *r) {
@@ -282,8 +288,10 @@ void relay_path_run(ums_relay *r) {
     if (!leg->touched)
       continue;
     leg->touched = 0;
-    watch_lifetime(r, leg, &leg->send, UMS_SEND);
-    watch_lifetime(r, leg, &leg->receive, UMS_RECEIVE);
+    for (int k = 0; k < 2; k++) {
+      watch_lifetime(r, leg, &leg->part[k].send, UMS_SEND);
+      watch_lifetime(r, leg, &leg->part[k].receive, UMS_RECEIVE);
+    }
   }
   relay_send_burst(r);
 }

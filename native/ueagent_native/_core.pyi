@@ -39,6 +39,9 @@ class _Lib:
     UMS_ARENA_DONTDUMP: Final[int]
     UMS_ARENA_WIPEONFORK: Final[int]
     UMS_SEND: Final[int]
+    UMS_PART_BOTH: Final[int]
+    UMS_PART_RTP: Final[int]
+    UMS_PART_RTCP: Final[int]
     UMS_RECEIVE: Final[int]
     UMS_LAB_UNENCRYPTED_SRTCP: Final[int]
     UMS_LAB_SESSION_KEYS: Final[int]
@@ -169,7 +172,7 @@ class _Lib:
     def ums_relay_set_peer(self, r: Pointer, leg: int, rtp: Pointer, rtcp: Pointer, /) -> int: ...
     def ums_relay_set_mode(self, r: Pointer, leg: int, mode: int, /) -> int: ...
     def ums_relay_install(
-        self, r: Pointer, leg: int, send: Pointer, receive: Pointer, grace_ms: int, grace_max_ms: int, /
+        self, r: Pointer, leg: int, part: int, send: Pointer, receive: Pointer, grace_ms: int, grace_max_ms: int, /
     ) -> int: ...
     def ums_relay_set_engine(self, r: Pointer, leg: int, engine: Pointer, /) -> int: ...
     def ums_relay_send(

@@ -59,11 +59,20 @@ class EventKind(IntEnum):
     ACCELERATOR = 16
 
 
+class Part(IntEnum):
+    """`ums_part`: which packets of a leg the keys are for."""
+
+    BOTH = 0
+    RTP = 1
+    RTCP = 2
+
+
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
     """`ums_relay_config`: every capacity is fixed when the relay is made."""
 
     max_legs: int = 64
+    split_legs: int = 0
     max_ssrc: int = 8
     rtp_window_max: int = 1024
     event_capacity: int = 1024
@@ -251,6 +260,7 @@ class Relay:
         self,
         leg: int,
         *,
+        part: Part = Part.BOTH,
         send: SrtpConfig | None = None,
         receive: SrtpConfig | None = None,
         grace_ms: int = 2000,
@@ -258,11 +268,13 @@ class Relay:
     ) -> None:
         """New keys; the next burst uses them. Keys are lent to C for the call: wiping them stays the caller's duty.
 
+        With RTP or RTCP for `part` RTCP has keys of its own, and is dropped until it got them.
+
         Raises BAD_ARGUMENT, NO_ROOM (window or SSRC capacity above the relay's), UNSUPPORTED; nothing changed then.
         """
         with ExitStack() as lent:
             raw = [ffi.NULL if c is None else lent.enter_context(native_config(c)) for c in (send, receive)]
-            self._do("ums_relay_install", leg, raw[0], raw[1], grace_ms, grace_max_ms)
+            self._do("ums_relay_install", leg, part, raw[0], raw[1], grace_ms, grace_max_ms)
 
     def set_engine(self, leg: int, name: str | None) -> None:
         """Moves the leg's keys to another engine, and later keys, too. None: chosen per suite."""

@@ -259,9 +259,56 @@ def suites_of(hello: bytes, at: int) -> list[str]:
 
 
 def test_a_dtls_hello_offers_exactly_the_suites_of_the_profile() -> None:
-    """TLS-4..6: numbers by IANA."""
+    """TLS-4, TLS-5, TLS-6, DTLS-22: numbers by IANA."""
     assert suites_of(hello_of(Kind.DATAGRAM), 25) == ["c02b", "c02f", "c02c", "c030"]
     assert suites_of(hello_of(Kind.DATAGRAM, dhe_rsa=True), 25) == ["c02b", "c02f", "c02c", "c030", "009e"]
+
+
+def extensions_of(hello: bytes) -> dict[str, bytes]:
+    """Of a hello that has the null compression method alone."""
+    end_of_suites = hello.index(bytes.fromhex("c0300100")) + 4
+    found, rest = {}, hello[end_of_suites + 2 :]
+    while rest:
+        length = int.from_bytes(rest[2:4], "big")
+        found[rest[:2].hex()] = rest[4 : 4 + length]
+        rest = rest[4 + length :]
+    return found
+
+
+@KINDS
+def test_a_hello_asks_for_no_ticket(kind: Kind) -> None:
+    """TLS-9: no session_ticket, no pre_shared_key, no early_data."""
+    assert {"0023", "0029", "002a"}.isdisjoint(extensions_of(hello_of(kind)))
+
+
+@KINDS
+def test_a_hello_has_the_groups_of_the_profile(kind: Kind) -> None:
+    """TLS-13: x25519, secp256r1, secp384r1."""
+    assert extensions_of(hello_of(kind))["000a"] == bytes.fromhex("0006001d00170018")
+
+
+def test_our_profiles_are_offered_in_order_and_without_mki() -> None:
+    """DTLS-10, DTLS-13: use_srtp of RFC 5764, 4.1.1."""
+    client = end(Role.CLIENT, profiles=(GCM128, GCM256, CM80))
+    client.start(0.0)
+    (hello,) = client.take_output()
+    assert extensions_of(hello)["000e"] == bytes.fromhex("0006 0007 0008 0001 00")
+
+
+def test_an_mki_is_answered_with_none() -> None:
+    """DTLS-13: it is optional to use, and empty means that we do not."""
+    client, server = end(Role.CLIENT, profiles=(GCM128,)), end(Role.SERVER, profiles=(GCM128,), cookie=False)
+    client.start(0.0)
+    (hello,) = client.take_output()
+    with_mki = bytearray(hello.replace(bytes.fromhex("000e0005000200 0700"), bytes.fromhex("000e000600020007 01aa")))
+    assert len(with_mki) == len(hello) + 1
+    end_of_suites = with_mki.index(bytes.fromhex("c0300100")) + 4
+    for at, width in ((11, 2), (14, 3), (22, 3), (end_of_suites, 2)):  # record, message, fragment, extensions
+        longer = int.from_bytes(with_mki[at : at + width], "big") + 1
+        with_mki[at : at + width] = longer.to_bytes(width, "big")
+    server.feed(bytes(with_mki), 0.0)
+    assert server.state is State.HANDSHAKE
+    assert bytes.fromhex("000e00050002000700") in b"".join(server.take_output())
 
 
 @KINDS

@@ -104,7 +104,7 @@ def test_every_method_has_a_handler_and_no_handler_lacks_a_method() -> None:
 @with_agent()
 async def test_describe_tells_version_mechanisms_suites_engines_and_protection(client: AgentClient) -> None:
     found = await client.describe()
-    assert found.mechanisms == ["SDES"]
+    assert found.mechanisms == ["DTLS-SRTP", "SDES"]
     assert "AEAD_AES_128_GCM" in found.suites
     assert not [suite for suite in found.suites if "NULL" in suite or "F8" in suite]
     portable = next(engine for engine in found.engines if engine.name == "portable")
@@ -213,7 +213,7 @@ async def test_agent_with_everything_off_is_a_plain_ims_ue(client: AgentClient) 
 
 @with_agent()
 async def test_network_that_announced_more_gets_what_is_built_in(client: AgentClient) -> None:
-    """GEN-3, POL-5: SDES is always there; DTLS-SRTP in the network's list changes nothing for a build without it."""
+    """GEN-3, POL-5: SDES is always there; DTLS-SRTP in the network's list changes nothing where it is not announced."""
     both = ["dtls-srtp;mediasec", *SERVER_LIST]
     update = await client.registration_update(binding="home", status=200, security_server=both)
     assert update.mechanisms == ["SDES"]

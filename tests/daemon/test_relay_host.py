@@ -92,11 +92,11 @@ def test_leg_has_even_rtp_and_next_rtcp_port_on_both_sides() -> None:
     relay.close()
 
 
-def test_muxed_leg_has_one_port_on_each_side() -> None:
+def test_muxed_leg_has_one_port_towards_the_network_and_two_towards_the_dialer() -> None:
     relay = host()
     _, network, loopback = relay.open_leg(OpenRelay(0, never_plain=False, rtcp_mux=True))
     assert network.rtp_port == network.rtcp_port
-    assert loopback.rtp_port == loopback.rtcp_port
+    assert loopback.rtcp_port == loopback.rtp_port + 1
     relay.close()
 
 

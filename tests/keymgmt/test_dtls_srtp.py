@@ -15,7 +15,7 @@ from support.dtls_pair import DtlsPair, End, bad_path, error_of
 from ueagent.channel.channel import Role
 from ueagent.channel.records import split_records
 from ueagent.keymgmt.dtls_association import MAX_CANDIDATES, Association
-from ueagent.keymgmt.dtls_srtp import GIVE_UP, TRANSITIONS
+from ueagent.keymgmt.dtls_srtp import GIVE_UP, SEND_LATER, TRANSITIONS
 from ueagent.keymgmt.mechanism import (
     AnswerRequested,
     Closed,
@@ -31,6 +31,7 @@ from ueagent.keymgmt.mechanism import (
 )
 from ueagent.model.media import Component, Place
 from ueagent.model.security import Fingerprint, SecurityPolicy, SetupRole
+from ueagent.model.suites import SUITES
 from ueagent.wire.dtls_attributes import DtlsParameters
 
 STRANGER = Place("203.0.113.66", 6666)
@@ -240,6 +241,15 @@ def _one_bit_off(parameters: DtlsParameters) -> DtlsParameters:
     return replace(parameters, fingerprints=(Fingerprint("sha-256", bytes(digest)),))
 
 
+def test_keys_want_a_change_before_two_to_the_thirty_one_packets() -> None:
+    """DTLS-25: of any profile; no lifetime is signalled."""
+    for name in (*SecurityPolicy().dtls_profiles, "AES_CM_128_HMAC_SHA1_32"):
+        assert SUITES[name].rekey_at <= 1 << 31
+    calls = pair()
+    calls.call()
+    assert calls.alice.keys[Component.BOTH][0].send.lifetime is None
+
+
 def test_a_silent_peer_is_given_up_after_fifteen_seconds() -> None:
     """DTLS-23."""
     calls = pair(path=lambda datagram: [])
@@ -350,6 +360,20 @@ def test_a_new_id_makes_a_new_association_with_new_keys(by_bob: bool) -> None:
     assert [len(one.keys[Component.BOTH]) for one in (calls.alice, calls.bob)] == [2, 2]
     assert calls.speaks()
     assert calls.alice.keys[Component.BOTH][1].send.key != old.send.key
+
+
+def test_the_server_of_a_rekey_sends_under_the_old_keys_until_the_client_has_the_new_ones() -> None:
+    """DYN-10: it receives under both, so there is no gap."""
+    calls = pair()
+    calls.call()
+    assert calls.alice.directions == [(True, True)]
+    calls.call(fresh=True)
+    assert calls.alice.directions[1:] == [(False, True)]  # alice offers, so bob is the client
+    assert calls.bob.directions[1:] == [(True, True)]
+    calls.later(SEND_LATER)
+    assert calls.alice.directions[2:] == [(True, False)]
+    sent, received = calls.alice.keys[Component.BOTH][2], calls.bob.keys[Component.BOTH][1]
+    assert sent.send.key == received.receive[0].key
 
 
 def test_the_old_association_lives_until_the_exchange_stands() -> None:

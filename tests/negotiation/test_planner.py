@@ -87,7 +87,7 @@ def test_pol_2_order(e2ae: Setting, e2e: Setting, announced: bool, scope: Scope 
 def test_a_demand_for_e2e_is_not_met_by_e2ae() -> None:
     """POL-1, POL-6: after e2e was refused nothing weaker follows."""
     with pytest.raises(NegotiationFailed) as caught:
-        plan_offer(0, MediaKind.AUDIO, policy(PREFERRED, REQUIRED), ANNOUNCED, (Scope.E2E,))
+        plan_offer(0, MediaKind.AUDIO, policy(PREFERRED, REQUIRED), ANNOUNCED, ((Mechanism.SDES, Scope.E2E),))
     assert caught.value.code == "security_required"
     assert caught.value.sip_status_hint == 488
 
@@ -192,10 +192,126 @@ def test_sdp_9_d_key_mgmt_alone_is_not_available_here() -> None:
         plan_answer(line, BOTH, ANNOUNCED)
 
 
-def test_sdp_9_e_fingerprint_is_not_available_here() -> None:
-    line = offered("UDP/TLS/RTP/SAVP", frozenset({Mechanism.DTLS_SRTP}))
-    with pytest.raises(NegotiationFailed, match="mechanism_unavailable"):
-        plan_answer(line, BOTH, ANNOUNCED)
+@pytest.mark.parametrize("indicator", [Indicator.ABSENT, Indicator.APPLIED])
+def test_sdp_9_e_fingerprint_without_evidence_is_somebody_somewhere(indicator: Indicator) -> None:
+    """SDP-9 (b) and (e): accepted, and nobody vouches for who it is."""
+    decision = plan_answer(dtls_line(indicator), BOTH, SILENT)
+    assert (decision.plan.mechanism, decision.plan.scope) == (Mechanism.DTLS_SRTP, Scope.E2E)
+    assert (decision.plan.assured, decision.peer) == (False, "unknown")
+
+
+# ------------------------------------------------------------------------------------------------------- DTLS-SRTP --
+
+FINGERPRINT = frozenset({Mechanism.DTLS_SRTP})
+AT_DTLS_EDGE = Evidence(Signalling.INTEGRITY, announced=FINGERPRINT)
+AT_BOTH_EDGE = Evidence(Signalling.CONFIDENTIALITY, announced=FINGERPRINT | SDES)
+
+
+def dtls_line(indicator: Indicator = Indicator.ABSENT, *, rtcp_mux: bool = False) -> OfferedLine:
+    transport = transport_named("UDP/TLS/RTP/SAVP")
+    assert transport is not None
+    return OfferedLine(0, MediaKind.AUDIO, transport, FINGERPRINT, indicator, rtcp_mux)
+
+
+def offered_by(policy: SecurityPolicy, evidence: Evidence, *refused: tuple[Mechanism, Scope]) -> Mechanism:
+    return plan_offer(0, MediaKind.AUDIO, policy, evidence, refused).plan.mechanism
+
+
+def test_dtls_comes_first_where_the_edge_announced_both() -> None:
+    """POL-5, OPEN-2."""
+    plan = plan_offer(0, MediaKind.AUDIO, SecurityPolicy(), AT_BOTH_EDGE).plan
+    assert (plan.mechanism, plan.scope, plan.assured) == (Mechanism.DTLS_SRTP, Scope.E2AE, True)
+    assert plan.suites == SecurityPolicy().dtls_profiles
+    assert not plan.rtcp_mux
+
+
+def test_an_operator_may_put_sdes_first() -> None:
+    """POL-5."""
+    policy = SecurityPolicy(e2ae_order=(Mechanism.SDES, Mechanism.DTLS_SRTP))
+    assert offered_by(policy, AT_BOTH_EDGE) is Mechanism.SDES
+
+
+def test_what_was_refused_is_followed_by_the_other_and_then_by_nothing() -> None:
+    """POL-6."""
+    dtls, sdes = (Mechanism.DTLS_SRTP, Scope.E2AE), (Mechanism.SDES, Scope.E2AE)
+    assert offered_by(SecurityPolicy(), AT_BOTH_EDGE, dtls) is Mechanism.SDES
+    decision = plan_offer(0, MediaKind.AUDIO, SecurityPolicy(), AT_BOTH_EDGE, (dtls, sdes))
+    assert (decision.plan.mechanism, decision.reason) == (Mechanism.NONE, "refused")
+
+
+@pytest.mark.parametrize("announced", [frozenset[Mechanism](), SDES])
+def test_dtls_is_not_offered_to_an_edge_that_does_not_do_it(announced: frozenset[Mechanism]) -> None:
+    """REG-11, REG-17, DTLS-26."""
+    evidence = Evidence(Signalling.CONFIDENTIALITY, announced=announced)
+    assert offered_by(SecurityPolicy(), evidence) is not Mechanism.DTLS_SRTP
+
+
+@pytest.mark.parametrize(
+    ("signalling", "strict", "usable"),
+    [
+        (Signalling.NONE, False, False),
+        (Signalling.INTEGRITY, False, True),
+        (Signalling.INTEGRITY, True, False),
+        (Signalling.CONFIDENTIALITY, True, True),
+    ],
+)
+def test_fingerprints_want_integrity_of_signalling(signalling: Signalling, strict: bool, usable: bool) -> None:
+    """GEN-10, OPEN-29: in both roles."""
+    policy, evidence = SecurityPolicy(dtls_confidential=strict), replace(AT_DTLS_EDGE, signalling=signalling)
+    assert (offered_by(policy, evidence) is Mechanism.DTLS_SRTP) is usable
+    line = dtls_line(Indicator.APPLIED)
+    if usable:
+        assert plan_answer(line, policy, evidence).plan.mechanism is Mechanism.DTLS_SRTP
+        return
+    with pytest.raises(NegotiationFailed, match=r"signalling_not_(protected|confidential)"):
+        plan_answer(line, policy, evidence)
+
+
+@pytest.mark.parametrize(
+    ("setting", "mechanism"),
+    [
+        (OFF, Mechanism.NONE),
+        (ALLOWED, Mechanism.NONE),
+        (PREFERRED, Mechanism.DTLS_SRTP),
+        (REQUIRED, Mechanism.DTLS_SRTP),
+    ],
+)
+def test_pol_1_matrix_of_dtls(setting: Setting, mechanism: Mechanism) -> None:
+    """POL-1."""
+    assert offered_by(SecurityPolicy(dtls_e2ae=setting), AT_DTLS_EDGE) is mechanism
+
+
+def test_a_demand_for_dtls_is_not_met_by_keys_in_sip() -> None:
+    """POL-1, POL-4."""
+    policy = SecurityPolicy(dtls_e2ae=REQUIRED)
+    with pytest.raises(NegotiationFailed, match="security_required"):
+        plan_offer(0, MediaKind.AUDIO, policy, ANNOUNCED)
+    with pytest.raises(NegotiationFailed, match="policy"):
+        plan_answer(offered(indicator=Indicator.APPLIED), policy, ANNOUNCED)
+
+
+def test_a_demand_for_sdes_at_the_edge_is_met_by_dtls() -> None:
+    """POL-1."""
+    policy = SecurityPolicy(sdes_e2ae=REQUIRED)
+    assert plan_offer(0, MediaKind.AUDIO, policy, AT_DTLS_EDGE).plan.required
+
+
+def test_applied_with_evidence_is_assured() -> None:
+    """SDP-9 (a), DTLS-26, GEN-12."""
+    decision = plan_answer(dtls_line(Indicator.APPLIED), BOTH, AT_DTLS_EDGE)
+    assert (decision.plan.scope, decision.plan.assured, decision.peer) == (Scope.E2AE, True, "access-edge")
+
+
+def test_dtls_that_is_switched_off_is_refused() -> None:
+    """POL-1."""
+    with pytest.raises(NegotiationFailed, match="policy"):
+        plan_answer(dtls_line(), SecurityPolicy(dtls_e2ae=OFF), AT_DTLS_EDGE)
+
+
+def test_rtcp_mux_is_taken_where_it_is_offered_with_dtls() -> None:
+    """DYN-14."""
+    assert plan_answer(dtls_line(rtcp_mux=True), BOTH, AT_DTLS_EDGE).plan.rtcp_mux
+    assert not plan_answer(replace(offered(), rtcp_mux=True), BOTH, ANNOUNCED).plan.rtcp_mux
 
 
 def test_a_conference_server_is_called_one() -> None:
@@ -245,8 +361,7 @@ def test_cap_10_savp_with_crypto_and_fingerprint_is_sdes() -> None:
 
 def test_cap_10_dtls_transport_with_crypto_is_not_sdes() -> None:
     line = offered("UDP/TLS/RTP/SAVP", frozenset({Mechanism.SDES, Mechanism.DTLS_SRTP}))
-    with pytest.raises(NegotiationFailed):
-        plan_answer(line, BOTH, ANNOUNCED)
+    assert plan_answer(line, BOTH, ANNOUNCED).plan.mechanism is Mechanism.DTLS_SRTP
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ class End:
         self.mechanism: DtlsSrtp = create(plan, self.policy, SeededRng(self.name), self.identity)
         self.endpoint = Endpoint(self.address, 40000, 40000 if self.mux else 40001)
         self.keys: dict[Component, list[KeySet]] = {component: [] for component in Component}
+        self.directions: list[tuple[bool, bool]] = []  # (send, receive) of each KeysReady
         self.lost: list[str] = []
         self.faults: list[str] = []
         self.sent: list[SendDatagram] = []
@@ -75,6 +76,7 @@ class End:
                     put = only
                 case KeysReady():
                     self.keys[output.component].append(output.keys)
+                    self.directions.append((output.send, output.receive))
                 case SendDatagram():
                     self.sent.append(output)
                 case StartTimer(seconds):

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL, crypto
 
 from ueagent.channel import psk, records
-from ueagent.channel.credentials import CertificateCredentials, Credentials, PskCredentials
+from ueagent.channel.credentials import CertificateCredentials, Credentials, Identity, PskCredentials
 from ueagent.channel.library import Verifier, check_library, export, has_extended_master_secret, lib, restrict
 from ueagent.crypto.certificate import digest_of
 from ueagent.errors import AuthenticationFailed, PeerError
@@ -68,6 +68,15 @@ class State(Enum):
     OPEN = "open"
     FAILED = "failed"
     CLOSED = "closed"
+
+
+def warm_up(identity: Identity) -> None:
+    """Load what the library loads at its first handshake, which takes milliseconds: for a worker thread.
+
+    ResourceError: the installed library lacks something.
+    """
+    credentials = CertificateCredentials(identity, lambda certificate: False)
+    _context_for(credentials, _Settings(Kind.DATAGRAM, (), dhe_rsa=False, listening=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from ueagent import version
 from ueagent.daemon.config import Config
 from ueagent.daemon.engines import engine_choices, exceptions
 from ueagent.daemon.handlers import HANDLERS, Context
+from ueagent.daemon.identities import Identities
 from ueagent.daemon.ipc_server import Connection, Handler, IpcServer, Limits, Service
 from ueagent.daemon.logs import Log
 from ueagent.daemon.process import hardening
@@ -58,11 +59,15 @@ class Agent:
             runner=self._runner,
             sessions=self._sessions,
             bindings=Bindings(edge_profile(config), config.ipc),
+            identities=Identities(),
             subscribers=self._subscribers,
             log=log,
         )
         limits = Limits(config.ipc.max_clients, config.ipc.max_clients_per_user, config.ipc.max_message)
         self._server = IpcServer(self._service(context), log, limits)
+        profile = edge_profile(config)
+        if profile.dtls and not profile.sdes:
+            log.warning("outside_of_the_specification", reason="DTLS-SRTP without SDES (GEN-3)")
         for choice in choices:
             log.debug("engine_chosen", suite=choice.suite, engine=choice.engine, reason=choice.reason)
 
@@ -73,7 +78,7 @@ class Agent:
 
     async def __aenter__(self) -> Self:
         try:
-            self._relay.start(self._runner.happened)
+            self._relay.start(self._runner.happened, self._runner.datagram)
             if self._accelerator is not None:
                 self._accelerator.start()
             await self._server.start(self.path, self._config.ipc.group)
@@ -144,8 +149,15 @@ class Agent:
 
 def edge_profile(config: Config) -> EdgeProfile:
     """What is announced follows policy (GEN-11): an edge that was told of SDES would offer what policy refuses."""
-    sdes = config.registration.sdes and config.policy.sdes_e2ae is not Setting.OFF
-    return EdgeProfile(sdes, config.registration.strict)
+    registration, policy = config.registration, config.policy
+    dtls = policy.dtls_e2ae is not Setting.OFF
+    return EdgeProfile(
+        sdes=registration.sdes and policy.sdes_e2ae is not Setting.OFF,
+        strict=registration.strict,
+        dtls=registration.dtls_srtp and dtls,
+        dtls_name=registration.dtls_srtp_name,
+        dtls_unannounced=registration.dtls_srtp_unannounced and dtls,
+    )
 
 
 def _bound(context: Context, name: str) -> Handler:

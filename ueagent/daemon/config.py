@@ -7,6 +7,7 @@ A value that does not fit, and a key that nobody knows, end with one UsageError 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from ueagent.errors import UsageError
-from ueagent.model.security import SecurityPolicy, Setting
+from ueagent.model.security import Mechanism, SecurityPolicy, Setting
 from ueagent.model.suites import SUITES
 
 MAX_FILE: Final = 256 * 1024  # octets
@@ -46,6 +47,9 @@ class NetworkConfig:
 @dataclass(frozen=True, slots=True)
 class RegistrationConfig:
     sdes: bool = True
+    dtls_srtp: bool = False
+    dtls_srtp_name: str = "dtls-srtp"
+    dtls_srtp_unannounced: bool = False
     strict: bool = False
 
 
@@ -70,6 +74,7 @@ class AcceleratorConfig:
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
     max_legs: int = 256
+    split_legs: int = 64
     max_ssrc: int = 8
     idle_seconds: int = 30
     learn_peer: bool = True
@@ -170,6 +175,21 @@ def _names(words: tuple[str, ...] = (), *, empty: bool = True) -> Check:
     return Check(f"a list of different names{among}{'' if empty else ', not empty'}", read)
 
 
+def _mechanisms() -> Check:
+    """Mechanisms of RTP that are used with an access edge, in order."""
+    words = (Mechanism.DTLS_SRTP.value, Mechanism.SDES.value)
+    names = _names(words, empty=False)
+    return Check(names.allowed, lambda value: tuple(Mechanism(name) for name in names.read(value)))
+
+
+def _token() -> Check:
+    def read(value: Any) -> str:
+        _fits(isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9\-.!%*_+`'~]{1,64}", value) is not None)
+        return str(value)
+
+    return Check("a SIP token of up to 64 characters", read)
+
+
 def _address(version: int) -> Check:
     def read(value: Any) -> str:
         _fits(isinstance(value, str))
@@ -209,6 +229,7 @@ class Section:
 
 
 _SETTING: Final = _one_of(*(setting.value for setting in Setting), kind=Setting)
+_DTLS_SUITES: Final = tuple(suite.name for suite in SUITES.values() if suite.selectable and suite.dtls_profile)
 _SELECTABLE: Final = tuple(suite.name for suite in SUITES.values() if suite.selectable)
 
 # fmt: off
@@ -240,11 +261,20 @@ SECTIONS: Final = (
         Key("sdes_symmetric_mki", _boolean(), "answer an MKI with an MKI (SDES-12)"),
         Key("accept_crypto_on_avp", _boolean(), "take keys on RTP/AVP when 3ge2ae stands beside them (CAP-2)"),
         Key("accept_avp_answer", _boolean(), "take an answer that says RTP/AVP and has keys (CAP-3)"),
+        Key("dtls_e2ae", _SETTING, "DTLS-SRTP between phone and access edge (POL-1)"),
+        Key("e2ae_order", _mechanisms(), "which of them is offered first where the edge announced both (POL-5)"),
+        Key("dtls_profiles", _names(_DTLS_SUITES, empty=False), "offered and accepted in DTLS, best first (DTLS-12)"),
+        Key("dtls_passive_answer", _boolean(), "let a far side that leaves the choice begin (DTLS-4)"),
+        Key("dtls_confidential", _boolean(), "fingerprints, too, want confidential signalling (OPEN-29)"),
+        Key("dtls_mtu", _integer(256, 1400), "octets of a handshake datagram (DTLS-29)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
         Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
     )),
     Section("registration", RegistrationConfig, "What a REGISTER announces (REG-1..REG-20).", (
         Key("sdes", _boolean(), "announce sdes-srtp;mediasec (REG-1)"),
+        Key("dtls_srtp", _boolean(), "announce DTLS-SRTP, too (REG-2)"),
+        Key("dtls_srtp_name", _token(), "as which mechanism (OPEN-1)"),
+        Key("dtls_srtp_unannounced", _boolean(), "the edge does DTLS-SRTP although it does not say so (REG-11)"),
         Key("strict", _boolean(), "operator wants Require: mediasec and Security-Verify everywhere (REG-14, REG-16)"),
     )),
     Section("engine", EngineConfig, "Which crypto engine does the work; see `ueagent engines`.", (
@@ -263,6 +293,7 @@ SECTIONS: Final = (
     )),
     Section("relay", RelayConfig, "The media relay.", (
         Key("max_legs", _integer(1, 16384), "media lines at a time"),
+        Key("split_legs", _integer(0, 16384), "of them with own RTCP keys: DTLS-SRTP without rtcp-mux (DTLS-15)"),
         Key("max_ssrc", _integer(1, 1024), "streams of one key at a time"),
         Key("idle_seconds", _integer(0, 86400), "report a line that hears nothing for so long; 0: never"),
         Key("learn_peer", _boolean(), "send where authentic packets come from"),

@@ -5,24 +5,27 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct
 
 from ueagent.daemon.config import Config
+from ueagent.daemon.identities import Identities
 from ueagent.daemon.ipc_server import Connection
 from ueagent.daemon.logs import Log
 from ueagent.daemon.relay_host import RelayHost
 from ueagent.daemon.runner import Outcome, Runner, line_state
 from ueagent.daemon.sessions import Bindings, Entry, Sessions, Subscribers
 from ueagent.daemon.subscriptions import EventQueue
-from ueagent.errors import AgentError, UsageError
+from ueagent.errors import AgentError, MalformedMessage, UsageError
 from ueagent.ipc import api
-from ueagent.model.security import LineSecurity, Signalling
+from ueagent.keymgmt.registry import MECHANISMS
+from ueagent.model.security import LineSecurity, Setting, Signalling
 from ueagent.negotiation.capability import Capability
+from ueagent.negotiation.offer_answer import asks_for_certificate
 from ueagent.session.commands import (
     AcceptAnswer,
     AcceptOffer,
@@ -36,6 +39,10 @@ from ueagent.session.commands import (
 )
 from ueagent.session.effects import ReplySdp
 from ueagent.session.session import Session
+from ueagent.wire.sdp import parse_sdp
+
+if TYPE_CHECKING:
+    from ueagent.channel.credentials import Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +56,12 @@ class Context:
     runner: Runner
     sessions: Sessions
     bindings: Bindings
+    identities: Identities
     subscribers: Subscribers
     log: Log
 
 
-Handle = Callable[[Context, Connection, Any], Struct | EventQueue]
+Handle = Callable[[Context, Connection, Any], Struct | EventQueue | Awaitable[Struct]]
 
 
 # ------------------------------------------------------------------------------------------------------------- SDP --
@@ -169,23 +177,26 @@ def registration_release(
     context: Context, connection: Connection, request: api.RegistrationReleaseRequest
 ) -> api.Empty:
     context.bindings.remove(connection.peer.uid, request.binding)
+    context.identities.remove(connection.peer.uid, request.binding)
     return api.Empty()
 
 
 # --------------------------------------------------------------------------------------------- org.ueagent.Session --
 
 
-def create_offer(context: Context, connection: Connection, request: api.CreateOfferRequest) -> api.SessionSdp:
+async def create_offer(context: Context, connection: Connection, request: api.CreateOfferRequest) -> api.SessionSdp:
+    identity = await _identity(context, connection, request)
     evidence, warnings = _evidence(context, connection, request)
     command = CreateOffer(sdp=_sdp_of(request), evidence=evidence, rekey=request.rekey)
-    entry, outcome = _execute(context, connection, request, command)
+    entry, outcome = _execute(context, connection, request, command, identity)
     return _session_sdp(entry, request, outcome, warnings)
 
 
-def accept_offer(context: Context, connection: Connection, request: api.AcceptOfferRequest) -> api.SessionSdp:
+async def accept_offer(context: Context, connection: Connection, request: api.AcceptOfferRequest) -> api.SessionSdp:
+    identity = await _identity(context, connection, request)
     evidence, warnings = _evidence(context, connection, request)
     command = AcceptOffer(sdp=_sdp_of(request), evidence=evidence, dialog=_dialog(request.dialog))
-    entry, outcome = _execute(context, connection, request, command)
+    entry, outcome = _execute(context, connection, request, command, identity)
     return _session_sdp(entry, request, outcome, warnings)
 
 
@@ -239,6 +250,23 @@ def _dialog(given: api.DialogIdentity | None) -> Dialog | None:
     return None if given is None else Dialog(given.call_id, given.local_tag, given.remote_tag)
 
 
+async def _identity(
+    context: Context, connection: Connection, request: api.CreateOfferRequest | api.AcceptOfferRequest
+) -> Identity | None:
+    """Our certificate where this call may need one, else None: nothing is loaded for calls with keys in SDP."""
+    if context.config.policy.dtls_e2ae is Setting.OFF:
+        return None
+    announced = _evidence(context, connection, request)[0].announced
+    if not any(MECHANISMS[found].certificates for found in announced if found in MECHANISMS):
+        try:
+            if not asks_for_certificate(parse_sdp(_sdp_of(request))):
+                return None
+        except MalformedMessage:
+            return None  # the session says what is wrong with it
+    known = request.binding is not None and context.bindings.find(connection.peer.uid, request.binding) is not None
+    return await context.identities.of(connection.peer.uid, request.binding if known else None)
+
+
 def _evidence(
     context: Context, connection: Connection, request: api.CreateOfferRequest | api.AcceptOfferRequest
 ) -> tuple[Evidence, tuple[str, ...]]:
@@ -262,14 +290,17 @@ def _execute(
     connection: Connection,
     request: api.CreateOfferRequest | api.AcceptOfferRequest,
     command: Command,
+    identity: Identity | None,
 ) -> tuple[Entry, Outcome]:
     """In the session that the request names, or in a new one, which a failure leaves no trace of."""
     uid = connection.peer.uid
     if request.session is not None:
         entry = context.sessions.find(uid, request.session)
+        if identity is not None:
+            entry.session.show(identity)
         return entry, context.runner.execute(entry, command)
     context.sessions.check_room(uid)
-    session = Session(context.config.policy, os.urandom, context.capability)
+    session = Session(context.config.policy, os.urandom, context.capability, identity)
     owner = None if request.detached else connection
     entry = context.sessions.add(uid, session, request.binding, owner, context.runner.now())
     try:

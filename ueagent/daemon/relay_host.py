@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
 from ueagent_native.arena import ArenaFlags
-from ueagent_native.relay import EventKind, LegMode, LegStats, Relay, RelayConfig, RelayEvent
+from ueagent_native.relay import EventKind, LegMode, LegStats, Part, Relay, RelayConfig, RelayEvent
 from ueagent_native.values import Direction, MasterKeyConfig, NativeError, SrtpConfig, Status
 
 from ueagent.daemon.config import NetworkConfig
@@ -23,7 +23,7 @@ from ueagent.daemon.logs import Log
 from ueagent.errors import AgentError, EngineError, ResourceError, UsageError
 from ueagent.ipc import api
 from ueagent.model.keys import KeySet, MasterKey
-from ueagent.model.media import Endpoint
+from ueagent.model.media import Component, Endpoint, Place
 from ueagent.session.commands import Media, MediaEvent
 from ueagent.session.effects import InstallKeys, OpenRelay
 
@@ -70,6 +70,10 @@ TRANSLATIONS: Final = MappingProxyType(
 )
 
 OnMedia = Callable[[int, RelayEvent], None]
+# leg, datagram, where it came from, whether to the RTCP socket
+OnDatagram = Callable[[int, bytes, Place, bool], None]
+
+_PARTS: Final = MappingProxyType({Component.BOTH: Part.BOTH, Component.RTP: Part.RTP, Component.RTCP: Part.RTCP})
 
 
 class RelayHost:
@@ -90,9 +94,11 @@ class RelayHost:
         self._ports = _PortRange(*network.ports) if network.ports else None
         _check_addresses(network)
         self._on_event: OnMedia | None = None
+        self._on_datagram: OnDatagram | None = None
         self._relay = Relay(
             RelayConfig(
                 max_legs=settings.max_legs,
+                split_legs=min(settings.split_legs, settings.max_legs),
                 max_ssrc=settings.max_ssrc,
                 rtp_window_max=WINDOW_MAX,
                 auth_burst=settings.auth_burst,
@@ -108,9 +114,9 @@ class RelayHost:
         """What protects the memory that holds the keys, by name."""
         return [str(flag.name).lower() for flag in ArenaFlags(self._relay.arena_flags)]
 
-    def start(self, on_event: OnMedia) -> None:
-        """Begin to carry packets. `on_event(leg, event)` is called in the running event loop."""
-        self._on_event = on_event
+    def start(self, on_event: OnMedia, on_datagram: OnDatagram) -> None:
+        """Begin to carry packets. Events and DTLS datagrams are handed over in the running event loop."""
+        self._on_event, self._on_datagram = on_event, on_datagram
         self._relay.start()
         asyncio.get_running_loop().add_reader(self._relay.fileno(), self._take_events)
 
@@ -118,7 +124,7 @@ class RelayHost:
         """Sockets closed, keys wiped. Idempotent."""
         if self._on_event is not None:
             asyncio.get_running_loop().remove_reader(self._relay.fileno())
-            self._on_event = None
+            self._on_event = self._on_datagram = None
         self._relay.close()
 
     def _take_events(self) -> None:
@@ -130,7 +136,9 @@ class RelayHost:
                     self._accelerator.changed(event.a)
             elif self._on_event is not None:
                 self._on_event(event.leg, event)
-        self._relay.controls()  # DTLS datagrams: no mechanism here takes them
+        for control in self._relay.controls():
+            if self._on_datagram is not None:
+                self._on_datagram(control.leg, control.data, Place(*control.sender), control.rtcp)
 
     # ---------------------------------------------------------------------------------------------------- legs --
 
@@ -143,15 +151,14 @@ class RelayHost:
         try:
             sockets += self._bind(address, wanted.rtcp_mux, self._ports)
             split = len(sockets)
-            sockets += self._bind(LOOPBACK[wanted.loopback_family], wanted.rtcp_mux, None)
+            sockets += self._bind(LOOPBACK[wanted.loopback_family], False, None)
             network, loopback = _endpoint(sockets[:split]), _endpoint(sockets[split:])
             descriptors = [sock.fileno() for sock in sockets]
-            muxed = wanted.rtcp_mux
             leg = self._relay.open_leg(
                 net_rtp=descriptors[0],
-                net_rtcp=None if muxed else descriptors[1],
+                net_rtcp=None if wanted.rtcp_mux else descriptors[1],
                 loop_rtp=descriptors[split],
-                loop_rtcp=None if muxed else descriptors[split + 1],
+                loop_rtcp=descriptors[split + 1],
                 never_plain=wanted.never_plain,
                 learn_peer=self._settings.learn_peer,
                 idle_seconds=self._settings.idle_seconds,
@@ -192,9 +199,20 @@ class RelayHost:
                 self._relay.set_engine(leg, self._engines.get(keys.suite.name))
             self._relay.install(
                 leg,
+                part=_PARTS[effect.component],
                 send=self._context(keys, Direction.SEND) if effect.send else None,
                 receive=self._context(keys, Direction.RECEIVE) if effect.receive else None,
             )
+
+    def send(self, leg: int, data: bytes, to: Place, rtcp: bool) -> bool:
+        """A DTLS datagram from the leg's network socket. False: it did not leave, and is as good as lost on the way."""
+        try:
+            self._relay.send(leg, data, rtcp=rtcp, to=(to.address, to.port))
+        except NativeError as error:
+            if error.status not in (Status.SYSTEM, Status.BAD_ARGUMENT):
+                raise
+            return False
+        return True
 
     def _context(self, keys: KeySet, direction: Direction) -> SrtpConfig:
         assert keys.suite.native is not None

@@ -6,6 +6,7 @@ command's reply is there when `execute` returns.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,8 +20,17 @@ from ueagent.daemon.relay_host import RelayHost, media_event
 from ueagent.daemon.sessions import Entry, Sessions, Subscribers
 from ueagent.errors import AgentError, ResourceError
 from ueagent.ipc import api
+from ueagent.model.media import Place
 from ueagent.model.security import LineSecurity
-from ueagent.session.commands import Command, RelayFailed, RelayOpened, Release
+from ueagent.session.commands import (
+    Command,
+    DatagramReceived,
+    Input,
+    RelayFailed,
+    RelayOpened,
+    Release,
+    TimerFired,
+)
 from ueagent.session.effects import (
     CloseRelay,
     Effect,
@@ -31,9 +41,11 @@ from ueagent.session.effects import (
     ReplyDone,
     ReplyError,
     ReplySdp,
+    SendDatagram,
     SetDialer,
     SetMode,
     SetPeer,
+    StartTimer,
 )
 
 Outcome = ReplySdp | ReplyDone
@@ -54,6 +66,7 @@ class Runner:
         self._log = log
         self._clock = clock
         self._owners: dict[int, tuple[Entry, int]] = {}  # leg of the relay -> session and m-line
+        self._timers: dict[int, asyncio.TimerHandle] = {}  # by leg of the relay
 
     def now(self) -> float:
         return self._clock()
@@ -94,6 +107,23 @@ class Runner:
         if happened is None:
             return
         self._log.debug("media_event", session=entry.id, line=line, kind=happened.kind.value)
+        self._receive(entry, happened)
+
+    def datagram(self, leg: int, data: bytes, source: Place, rtcp: bool) -> None:
+        """A DTLS datagram that came in on a leg of the relay."""
+        owner = self._owners.get(leg)
+        if owner is not None:
+            entry, line = owner
+            self._receive(entry, DatagramReceived(line, data, source, rtcp))
+
+    def _timer_fired(self, leg: int) -> None:
+        self._timers.pop(leg, None)
+        owner = self._owners.get(leg)
+        if owner is not None:
+            entry, line = owner
+            self._receive(entry, TimerFired(line))
+
+    def _receive(self, entry: Entry, happened: Input) -> None:
         self._perform(entry, entry.session.receive(happened, self.now()))
 
     # ------------------------------------------------------------------------------------------------- effects --
@@ -111,6 +141,11 @@ class Runner:
                         waiting.extend(entry.session.receive(opened, self.now()))
                     case InstallKeys() as install:
                         self._install(entry, install)
+                    case SendDatagram(line, data, to, rtcp):
+                        if not self._relay.send(entry.legs[line], data, to, rtcp):
+                            self._log.debug("datagram_not_sent", session=entry.id, line=line)
+                    case StartTimer(line, seconds):
+                        self._start_timer(entry.legs[line], seconds)
                     case CloseRelay(line):
                         self._close_leg(entry, line)
                     case SetDialer(line, endpoint):
@@ -154,7 +189,16 @@ class Runner:
     def _close_leg(self, entry: Entry, line: int) -> None:
         leg = entry.legs.pop(line)
         del self._owners[leg]
+        timer = self._timers.pop(leg, None)
+        if timer is not None:
+            timer.cancel()
         self._relay.close_leg(leg)
+
+    def _start_timer(self, leg: int, seconds: float) -> None:
+        former = self._timers.pop(leg, None)
+        if former is not None:
+            former.cancel()
+        self._timers[leg] = asyncio.get_running_loop().call_later(seconds, self._timer_fired, leg)
 
     def _install(self, entry: Entry, install: InstallKeys) -> None:
         try:

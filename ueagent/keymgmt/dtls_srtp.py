@@ -40,6 +40,7 @@ from ueagent.keymgmt.mechanism import (
     StartTimer,
     TimerFired,
 )
+from ueagent.model.keys import KeySet
 from ueagent.model.media import Component, Endpoint, MediaKind, Place
 from ueagent.model.security import Fingerprint, MediaPlan, SecurityPolicy, SetupRole
 from ueagent.model.suites import SUITES
@@ -47,6 +48,9 @@ from ueagent.wire.dtls_attributes import DtlsParameters
 
 TLS_ID_OCTETS: Final = 24  # 192 bits in 32 characters; DTLS-3
 GIVE_UP: Final = 15.0  # seconds; DTLS-23
+# Seconds that a server goes on sending under the old keys after a re-key: until then the client has got the last flight
+# and its keys, or nearly always has. It receives under both at once, so nothing is lost.
+SEND_LATER: Final = 2.0
 
 Rng = Callable[[int], bytes]
 
@@ -66,6 +70,8 @@ class _Agreed:
     peer: Endpoint | None
     deadline: float | None = None
     lost: bool = False
+    keyed: bool = False  # keys came out of it
+    rekeys: bool = False  # it follows one that had keys
 
     def close(self) -> None:
         for association in self.associations:
@@ -95,6 +101,7 @@ class DtlsSrtp:
         self._offered_id = ""
         self._early: tuple[Association, ...] = ()  # listening since our offer (DTLS-9)
         self._theirs: _Theirs | None = None
+        self._send_later: list[tuple[float, KeysReady]] = []
 
     @property
     def state(self) -> str:
@@ -206,6 +213,10 @@ class DtlsSrtp:
         self._current, self._proposed, self._early, self._theirs, self._state = proposed, None, (), None, "idle"
         if fresh:
             proposed.deadline = now + GIVE_UP
+            proposed.rekeys = former is not None and former.keyed
+            self._forget_later()
+        elif former is not None:
+            proposed.keyed, proposed.rekeys = former.keyed, former.rekeys
         for association in proposed.associations:
             place = _place(proposed.peer, association.rtcp)
             association.expect(proposed.fingerprints, place)
@@ -230,6 +241,7 @@ class DtlsSrtp:
         self._roll_back(RolledBack(), now)
         if self._current is not None:
             self._current.close()
+        self._forget_later()
         self._current, self._state = None, "closed"
         return []
 
@@ -254,13 +266,17 @@ class DtlsSrtp:
     def _progress(self, now: float) -> list[Output]:
         """What the associations have brought about: datagrams, keys, a failure, and when to look again."""
         outputs: list[Output] = []
+        current = self._current
+        if current is not None and not current.lost:
+            # Keys before datagrams: when the peer reads our last flight it may send at once.
+            outputs += self._harvest(current, now)
         for association in self._associations():
             outputs += association.datagrams
             association.datagrams = []
-        current = self._current
-        if current is not None and not current.lost:
-            outputs += self._harvest(current, now)
-        waits = [wait for one in self._associations() if (wait := one.next_timeout(now)) is not None]
+        outputs += (ready for due, ready in self._send_later if due <= now)
+        self._send_later = [entry for entry in self._send_later if entry[0] > now]
+        waits = [due - now for due, _ in self._send_later]
+        waits += [wait for one in self._associations() if (wait := one.next_timeout(now)) is not None]
         if current is not None and current.deadline is not None:
             waits.append(max(0.0, current.deadline - now))
         return [*outputs, StartTimer(min(waits))] if waits else outputs
@@ -270,7 +286,8 @@ class DtlsSrtp:
         for association in current.associations:
             keys = association.take_keys()
             if keys is not None:
-                outputs.append(KeysReady(keys, component=self._component(association)))
+                outputs.append(self._ready(current, keys, self._component(association), now))
+                current.keyed = True
         if all(association.established for association in current.associations):
             current.deadline = None
         main = current.associations[0]
@@ -287,8 +304,32 @@ class DtlsSrtp:
                     output.keys.wipe()
             outputs = [Lost(failure)]
             current.lost, current.deadline = True, None
+            self._forget_later()
+            outputs += self._last_words(current)
             current.close()
         return outputs
+
+    def _ready(self, current: _Agreed, keys: KeySet, component: Component, now: float) -> KeysReady:
+        """A server has its keys before the client has: of a re-key it sends under the new ones only later."""
+        if not current.rekeys or current.role is SetupRole.ACTIVE:
+            return KeysReady(keys, component=component)
+        later = KeysReady(keys.copy(), receive=False, component=component)
+        self._send_later.append((now + SEND_LATER, later))
+        return KeysReady(keys, send=False, component=component)
+
+    def _forget_later(self) -> None:
+        for _, ready in self._send_later:
+            ready.keys.wipe()
+        self._send_later = []
+
+    @staticmethod
+    def _last_words(current: _Agreed) -> list[Output]:
+        """Alerts that tell the peer why (DTLS-8)."""
+        words: list[Output] = []
+        for association in current.associations:
+            words += association.datagrams
+            association.datagrams = []
+        return words
 
     @staticmethod
     def _fatal(association: Association, main: Association) -> bool:

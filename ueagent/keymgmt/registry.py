@@ -6,35 +6,55 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from ueagent.keymgmt.mechanism import KeyMechanism
 from ueagent.model.media import TRANSPORTS, Transport
 from ueagent.model.security import Mechanism, MediaPlan, SecurityPolicy
 
+if TYPE_CHECKING:  # it brings in the certificate library, which calls without certificates do not need
+    from ueagent.channel.credentials import Identity
+
 Rng = Callable[[int], bytes]
-Factory = Callable[[MediaPlan, SecurityPolicy, Rng], KeyMechanism]
+Factory = Callable[..., KeyMechanism]
 
 
 @dataclass(frozen=True, slots=True)
 class MechanismRow:
-    """`module` has `create(plan, policy, rng)`. `carries` says which transports of an m-line can hold its keying."""
+    """`module` has `create(plan, policy, rng)`, with `certificates` also our identity as a fourth.
+
+    `carries` says which transports of an m-line can hold its keying.
+    """
 
     mechanism: Mechanism
     module: str
     carries: Callable[[Transport], bool]
     keys_in_sdp: bool  # so signalling must be confidential: GEN-9, POL-3
+    certificates: bool  # needs our identity
 
 
-_ROWS: Final = (MechanismRow(Mechanism.SDES, "ueagent.keymgmt.sdes", lambda t: t.sdes, keys_in_sdp=True),)
+# fmt: off
+_ROWS: Final = (
+    MechanismRow(Mechanism.DTLS_SRTP, "ueagent.keymgmt.dtls_srtp", lambda t: t.rtp and t.fingerprint,
+                 keys_in_sdp=False, certificates=True),
+    MechanismRow(Mechanism.SDES, "ueagent.keymgmt.sdes", lambda t: t.sdes, keys_in_sdp=True, certificates=False),
+)
+# fmt: on
 
 MECHANISMS: Final = MappingProxyType({row.mechanism: row for row in _ROWS})
 
 
-def create_mechanism(plan: MediaPlan, policy: SecurityPolicy, rng: Rng) -> KeyMechanism:
+def create_mechanism(
+    plan: MediaPlan, policy: SecurityPolicy, rng: Rng, identity: Identity | None = None
+) -> KeyMechanism:
     """A fresh mechanism for one media line. KeyError when the plan names one that this build does not have."""
-    create = cast(Factory, import_module(MECHANISMS[plan.mechanism].module).create)
-    return create(plan, policy, rng)
+    row = MECHANISMS[plan.mechanism]
+    create = cast(Factory, import_module(row.module).create)
+    if not row.certificates:
+        return create(plan, policy, rng)
+    if identity is None:
+        raise RuntimeError(f"{plan.mechanism.value} was planned without a certificate")
+    return create(plan, policy, rng, identity)
 
 
 def secure_transport(mechanism: Mechanism, plain: str) -> Transport:

@@ -72,6 +72,10 @@ class MasterKey:
     mki: Mki | None = None
     lifetime: int | None = None
 
+    def copy(self) -> MasterKey:
+        """A second one with its own owner."""
+        return MasterKey(self.key.copy(), self.salt.copy(), self.mki, self.lifetime)
+
     def wipe(self) -> None:
         self.key.wipe()
         self.salt.wipe()
@@ -88,6 +92,10 @@ class KeySet:
     send: MasterKey
     receive: tuple[MasterKey, ...]
     receive_window: int = 128  # packets; RFC 4568 WSH or the medium's default
+
+    def copy(self) -> KeySet:
+        """A second one with its own owner."""
+        return KeySet(self.suite, self.send.copy(), tuple(key.copy() for key in self.receive), self.receive_window)
 
     def wipe(self) -> None:
         self.send.wipe()

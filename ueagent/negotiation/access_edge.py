@@ -36,17 +36,23 @@ class EdgeProfile:
 
     sdes: bool = True
     strict: bool = False
+    dtls: bool = False
+    dtls_name: str = "dtls-srtp"  # OPEN-1: no specification names one
+    dtls_unannounced: bool = False  # REG-11 (b): this edge does DTLS-SRTP and does not say so
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
     mechanism: Mechanism
-    token: str
+    token: Callable[[EdgeProfile], str]
     enabled: Callable[[EdgeProfile], bool]
 
 
 # REG-2, in the order of Security-Client. A mechanism without a row has no indication at registration (REG-18).
-TOKENS: Final = (TokenRow(Mechanism.SDES, "sdes-srtp", lambda profile: profile.sdes),)
+TOKENS: Final = (
+    TokenRow(Mechanism.SDES, lambda profile: "sdes-srtp", lambda profile: profile.sdes),
+    TokenRow(Mechanism.DTLS_SRTP, lambda profile: profile.dtls_name, lambda profile: profile.dtls),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +78,18 @@ class Registration:
 
     @property
     def announced(self) -> frozenset[Mechanism]:
-        """Mechanisms that both sides announced (REG-10)."""
+        """Mechanisms that both sides announced (REG-10), or that need no announcement here (REG-11)."""
         media = [entry for entry in self._agreed if entry.is_mediasec]
-        return frozenset(row.mechanism for row in self._rows if any(entry.names(row.token) for entry in media))
+        found = {row.mechanism for row in self._rows if any(e.names(row.token(self._profile)) for e in media)}
+        if self._profile.dtls_unannounced and self._state == "registered":
+            found.add(Mechanism.DTLS_SRTP)
+        return frozenset(found)
 
     def offer(self) -> Headers:
         """Header values for the next REGISTER. None at all when nothing is enabled (GEN-1)."""
         if not self._rows:
             return ()
-        client = build_security_client([row.token for row in self._rows])
+        client = build_security_client([row.token(self._profile) for row in self._rows])
         return (
             *(("Security-Client", value) for value in client),
             *self._option_headers(),

@@ -17,9 +17,11 @@ from types import MappingProxyType
 from typing import Final
 
 from ueagent.errors import NegotiationFailed, UsageError
+from ueagent.keymgmt.mechanism import KeyAttribute
 from ueagent.model.media import Direction, Endpoint, MediaKind, Transport, transport_named
 from ueagent.model.security import Mechanism
 from ueagent.negotiation.planner import Indicator
+from ueagent.wire.dtls_attributes import DtlsParameters, build_dtls, read_dtls
 from ueagent.wire.sdp import MediaSection, Sdp
 from ueagent.wire.sdp_attributes import (
     ATTRIBUTES,
@@ -43,8 +45,8 @@ ICE: Final = (
     "ice-mismatch",
     "ice-pacing",
 )
-# rtcp-mux is not offered in the 3GPP profile, and an offer of it is declined by not answering it: the relay has a
-# socket of its own for RTCP (DYN-14).
+# rtcp-mux is not offered in the 3GPP profile. An offer of it is accepted for DTLS, where it saves an association, and
+# otherwise declined by not answering it (DYN-14). The dialer's side never has it.
 OWNED: Final = frozenset((*ATTRIBUTES, *POTENTIAL, *ICE, "rtcp", "rtcp-mux", "rtcp-mux-only"))
 
 # A peer that will not receive: what the other side may still do (RFC 3264, 8.4).
@@ -81,14 +83,28 @@ def is_rtp(section: MediaSection) -> bool:
     return "RTP" in section.proto.upper() or kind_of(section) in (MediaKind.AUDIO, MediaKind.VIDEO)
 
 
+def asks_for_certificate(sdp: Sdp) -> bool:
+    """Whether some line can only be keyed with a certificate of ours."""
+    found = (transport_named(section.proto) for section in sdp.media)
+    return any(transport is not None and transport.fingerprint for transport in found)
+
+
 @dataclass(frozen=True, slots=True)
 class Keying:
     """Keying attributes of one line. `invalid` counts crypto lines that do not parse (SDP-13)."""
 
     crypto: tuple[SdesCrypto, ...]
+    dtls: DtlsParameters
     invalid: int
     indicator: Indicator
     mechanisms: frozenset[Mechanism]
+
+    def of(self, mechanism: Mechanism) -> tuple[KeyAttribute, ...]:
+        """The attributes of one mechanism; secrets of all others are wiped."""
+        if mechanism is Mechanism.SDES:
+            return self.crypto
+        self.wipe()
+        return (self.dtls,) if mechanism is Mechanism.DTLS_SRTP else ()
 
     def wipe(self) -> None:
         for line in self.crypto:
@@ -97,20 +113,27 @@ class Keying:
 
 def read_keying(section: MediaSection) -> Keying:
     crypto, invalid = read_crypto(section)
+    dtls, _ = read_dtls(section)
     present = {
         Mechanism.SDES: bool(crypto),
         Mechanism.DTLS_SRTP: carries(section, "fingerprint"),
         Mechanism.MIKEY_TICKET: carries(section, "key-mgmt"),
     }
     indicator = Indicator(read_3ge2ae(section) or Indicator.ABSENT.value)
-    return Keying(tuple(crypto), len(invalid), indicator, frozenset(m for m, here in present.items() if here))
+    return Keying(tuple(crypto), dtls, len(invalid), indicator, frozenset(m for m, here in present.items() if here))
 
 
-def peer_endpoint(section: MediaSection, family: int) -> Endpoint | None:
-    """Where the far side receives; None on hold by `c=0.0.0.0` (DYN-9)."""
+def offers_rtcp_mux(section: MediaSection) -> bool:
+    return section.attribute("rtcp-mux") is not None
+
+
+def peer_endpoint(section: MediaSection, family: int, *, mux: bool = False) -> Endpoint | None:
+    """Where the far side receives; None on hold by `c=0.0.0.0` (DYN-9). `mux`: RTCP has no port of its own here."""
     if section.legacy_hold:
         return None
-    endpoint = _unmuxed(section)
+    if mux and not offers_rtcp_mux(section):
+        raise NegotiationFailed("rtcp_mux_withdrawn", "RTP and RTCP no longer share a port", field="rtcp-mux")
+    endpoint = section.endpoint if mux else _unmuxed(section)
     if endpoint is None:
         raise _no_address("media_address", "no media address that is an IP literal")
     address = ipaddress.ip_address(endpoint.address)
@@ -132,7 +155,7 @@ def dialer_endpoint(section: MediaSection) -> Endpoint | None:
 
 
 def _unmuxed(section: MediaSection) -> Endpoint | None:
-    """Without rtcp-mux, which we never agree to."""
+    """Without rtcp-mux, which was not agreed on."""
     return section.without_attributes("rtcp-mux").endpoint
 
 
@@ -144,9 +167,11 @@ def address_family(section: MediaSection) -> int:
 # ------------------------------------------------------------------------------------------------------- writing --
 
 
-def secured_attributes(crypto: Iterable[SdesCrypto], *, indicate: bool, padding: bool) -> list[bytes]:
+def secured_attributes(keying: Iterable[KeyAttribute], *, indicate: bool, padding: bool) -> list[bytes]:
     """The lines that key a medium, `a=3ge2ae:requested` before them when `indicate` (SDP-4)."""
-    lines = [build_crypto(value, padding=padding) for value in crypto]
+    lines: list[bytes] = []
+    for value in keying:
+        lines += build_dtls(value) if isinstance(value, DtlsParameters) else [build_crypto(value, padding=padding)]
     return [build_3ge2ae("requested"), *lines] if indicate and lines else lines
 
 
@@ -157,7 +182,9 @@ def rewrite(section: MediaSection, proto: str, endpoint: Endpoint, added: Sequen
     if section.legacy_hold:
         ours = ours.with_direction(_HELD[direction])
     ours = ours.with_own_address(endpoint.address).with_attributes(added)
-    # RFC 3605: said only where it is not the next port. The relay never muxes on either side.
+    if endpoint.rtcp_port == endpoint.rtp_port:
+        return ours.with_attributes([b"a=rtcp-mux"])
+    # RFC 3605: said only where it is not the next port.
     return ours if endpoint.rtcp_port == endpoint.rtp_port + 1 else ours.with_rtcp(endpoint.rtcp_port)
 
 

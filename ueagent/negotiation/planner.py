@@ -1,7 +1,7 @@
 """What each media line shall have: policy x signalling x registration x remote offer -> one MediaPlan, or a refusal.
 
-POL-1..7, POL-10, REG-10, REG-17, SDP-9, SDP-10, CAP-2, CAP-10, DYN-8. Two decisions, one for each role. The policy
-given here names only suites that are present (`Capability.usable`).
+POL-1..7, POL-10, GEN-9, GEN-10, REG-10, REG-11, REG-17, SDP-9, SDP-10, CAP-2, CAP-10, DYN-8. Two decisions, one for
+each role. The policy given here names only suites that are present (`Capability.usable`).
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class OfferedLine:
     transport: Transport
     keying: frozenset[Mechanism]  # whose attributes it holds
     indicator: Indicator = Indicator.ABSENT
+    rtcp_mux: bool = False  # offered, and the relay's leg can do it
 
 
 def at_least(setting: Setting, wanted: Setting) -> bool:
@@ -67,29 +68,49 @@ def at_least(setting: Setting, wanted: Setting) -> bool:
 
 def security_required(policy: SecurityPolicy, emergency: bool) -> bool:
     """POL-4, and POL-7: an emergency call never fails for want of media security."""
-    return not emergency and Setting.REQUIRED in (policy.sdes_e2ae, policy.sdes_e2e)
+    return not emergency and Setting.REQUIRED in (policy.sdes_e2ae, policy.sdes_e2e, policy.dtls_e2ae)
+
+
+def signalling_suffices(mechanism: Mechanism, policy: SecurityPolicy, signalling: Signalling) -> bool:
+    """Keys in SDP want confidentiality (POL-3, GEN-9), fingerprints integrity (GEN-10), or more by choice (OPEN-29)."""
+    if MECHANISMS[mechanism].keys_in_sdp or policy.dtls_confidential:
+        return signalling.confidential
+    return signalling is not Signalling.NONE
 
 
 # --------------------------------------------------------------------------------------------------- originating --
 
-# What stands in the way of an offer in that scope, first match first; None when nothing does. POL-3, REG-10.
-Obstacle = Callable[[SecurityPolicy, Circumstances], bool]
+# Something that an offer can be made with.
+Attempt = tuple[Mechanism, Scope]
+
+_E2AE_SETTING: Final[dict[Mechanism, Callable[[SecurityPolicy], Setting]]] = {
+    Mechanism.SDES: lambda p: p.sdes_e2ae,
+    Mechanism.DTLS_SRTP: lambda p: p.dtls_e2ae,
+}
+# What stands in the way of an attempt, first match first; None when nothing does. POL-3, REG-10, REG-11.
+Obstacle = Callable[[Mechanism, SecurityPolicy, Circumstances], bool]
 _OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
     Scope.E2E: (
-        ("emergency", lambda _, c: c.emergency),  # POL-7
-        ("policy", lambda p, _: not at_least(p.sdes_e2e, Setting.PREFERRED)),
-        ("signalling", lambda _, c: MECHANISMS[Mechanism.SDES].keys_in_sdp and not c.signalling.confidential),
-        ("no_suites", lambda p, _: not p.suites),
+        ("emergency", lambda _, p, c: c.emergency),  # POL-7
+        ("policy", lambda _, p, c: not at_least(p.sdes_e2e, Setting.PREFERRED)),
+        ("signalling", lambda m, p, c: not signalling_suffices(m, p, c.signalling)),
+        ("no_suites", lambda m, p, c: not p.suites),
     ),
     Scope.E2AE: (
         # A demand for e2e is not met by less; e2e on the other hand protects the access too.
-        ("policy", lambda p, c: p.sdes_e2e is Setting.REQUIRED and not c.emergency),
-        ("policy", lambda p, c: not at_least(p.sdes_e2ae, Setting.ALLOWED if c.emergency else Setting.PREFERRED)),
-        ("not_announced", lambda _, c: Mechanism.SDES not in c.announced),
-        ("signalling", lambda _, c: MECHANISMS[Mechanism.SDES].keys_in_sdp and not c.signalling.confidential),
-        ("no_suites", lambda p, _: not p.suites),
+        ("policy", lambda _, p, c: p.sdes_e2e is Setting.REQUIRED and not c.emergency),
+        ("policy", lambda m, p, c: _outranked(m, p) and not c.emergency),
+        (
+            "policy",
+            lambda m, p, c: not at_least(_E2AE_SETTING[m](p), Setting.ALLOWED if c.emergency else Setting.PREFERRED),
+        ),
+        ("not_announced", lambda m, p, c: m not in c.announced),
+        ("signalling", lambda m, p, c: not signalling_suffices(m, p, c.signalling)),
+        ("no_suites", lambda m, p, c: not _suites(m, MediaKind.AUDIO, p)),
     ),
 }
+# How much the reason for a plain line tells, least first.
+_TELLS: Final = ("policy", "emergency", "not_announced", "signalling", "no_suites", "refused")
 
 
 def plan_offer(
@@ -97,29 +118,34 @@ def plan_offer(
     kind: MediaKind,
     policy: SecurityPolicy,
     circumstances: Circumstances,
-    refused: Collection[Scope] = (),
+    refused: Collection[Attempt] = (),
 ) -> Decision:
-    """POL-2: e2e where it is wanted, then e2ae, then plain. `refused` scopes were offered before and turned down.
+    """POL-2: e2e where it is wanted, then e2ae in the order of POL-5, then plain. `refused` was turned down before.
 
     NegotiationFailed when security is required and nothing is usable (POL-4): the call is not sent.
     """
     required = security_required(policy, circumstances.emergency)
-    reasons: dict[Scope, str] = {}
-    for scope, obstacles in _OBSTACLES.items():
-        if scope in refused:
-            reasons[scope] = "refused"
+    reasons = ["policy"]
+    for mechanism, scope in ((Mechanism.SDES, Scope.E2E), *((m, Scope.E2AE) for m in policy.e2ae_order)):
+        if (mechanism, scope) in refused:
+            reasons.append("refused")
             continue
-        reason = next((word for word, stands in obstacles if stands(policy, circumstances)), None)
+        obstacles = _OBSTACLES[scope]
+        reason = next((word for word, stands in obstacles if stands(mechanism, policy, circumstances)), None)
         if reason is None:
-            plan = _sdes(line, kind, scope, policy, required)
+            plan = _plan(mechanism, line, kind, scope, policy, required)
             return Decision(plan, "access-edge" if scope is Scope.E2AE else _far_end(circumstances))
-        reasons[scope] = reason
-    # The word that tells most: what stopped a scope that the policy did want.
-    reason = next((word for word in reasons.values() if word not in ("policy", "emergency")), "policy")
+        reasons.append(reason)
+    reason = max(reasons, key=_TELLS.index)
     if required:
         detail = f"media line {line} must be secured and no mechanism is usable: {reason}"
         raise NegotiationFailed("security_required", detail, field=f"m={line}")
     return Decision(_plain(line, kind), reason=reason)
+
+
+def _outranked(mechanism: Mechanism, policy: SecurityPolicy) -> bool:
+    """A demand for DTLS-SRTP is not met by keys that stand in SIP; a demand for SDES is met by DTLS-SRTP."""
+    return mechanism is Mechanism.SDES and policy.dtls_e2ae is Setting.REQUIRED
 
 
 def offered_suites(kind: MediaKind, policy: SecurityPolicy) -> tuple[str, ...]:
@@ -157,7 +183,7 @@ def plan_answer(
         # CAP-10: the transport decides, whatever else the line holds.
         detail = f"media line {line} asks for a mechanism that is not available here"
         raise NegotiationFailed("mechanism_unavailable", detail, field=f"m={line}")
-    return _secured(offered, policy, circumstances, current, required)
+    return _secured(row.mechanism, offered, policy, circumstances, current, required)
 
 
 def _best_effort(
@@ -171,12 +197,13 @@ def _best_effort(
     if not policy.accept_crypto_on_avp or Mechanism.SDES not in offered.keying or offered.indicator is Indicator.ABSENT:
         return None
     try:
-        return _secured(offered, policy, circumstances, current, required)
+        return _secured(Mechanism.SDES, offered, policy, circumstances, current, required)
     except NegotiationFailed:
         return None
 
 
 def _secured(
+    mechanism: Mechanism,
     offered: OfferedLine,
     policy: SecurityPolicy,
     circumstances: Circumstances,
@@ -184,45 +211,67 @@ def _secured(
     required: bool,
 ) -> Decision:
     line, kind = offered.line, offered.kind
-    if MECHANISMS[Mechanism.SDES].keys_in_sdp and not circumstances.signalling.confidential:
-        detail = f"media line {line} has keys in signalling that is not confidential"
-        raise NegotiationFailed("signalling_not_confidential", detail, field=f"m={line}")
+    if not signalling_suffices(mechanism, policy, circumstances.signalling):
+        code, lacks = _UNFIT[MECHANISMS[mechanism].keys_in_sdp or policy.dtls_confidential]
+        raise NegotiationFailed(code, f"media line {line}: {lacks}", field=f"m={line}")
     applied = offered.indicator is Indicator.APPLIED
-    announced = Mechanism.SDES in circumstances.announced
-    # SDP-9 (a) to (c). An e2ae line stays one when the edge does not repeat `applied` in a later offer, but is assured
-    # only with it.
+    announced = mechanism in circumstances.announced
+    # SDP-9. An e2ae line stays one when the edge does not repeat `applied` in a later offer, but is assured only with
+    # it.
     continued = current is not None and current.scope is Scope.E2AE
     scope = Scope.E2AE if continued or (applied and announced) else Scope.E2E
-    if not _SCOPE_ACCEPTED[scope](policy, circumstances.emergency):
+    if not _accepted(mechanism, scope, policy, circumstances.emergency):
         raise NegotiationFailed("policy", f"media line {line}: {scope.value} is not allowed", field=f"m={line}")
-    plan = _sdes(line, kind, scope, policy, required, assured=scope is Scope.E2AE and applied and announced)
+    sure = scope is Scope.E2AE and applied and announced
+    plan = _plan(mechanism, line, kind, scope, policy, required, assured=sure, rtcp_mux=offered.rtcp_mux)
     if scope is Scope.E2AE:
         return Decision(plan, "access-edge")
-    # `applied` without evidence: somebody, somewhere (GEN-12).
-    return Decision(plan, "unknown" if applied else _far_end(circumstances))
+    # `applied` without evidence, or a fingerprint without any: somebody, somewhere (GEN-12; SDP-9 (b), (e)).
+    somebody = applied or mechanism is Mechanism.DTLS_SRTP
+    return Decision(plan, "unknown" if somebody else _far_end(circumstances))
 
 
-_SCOPE_ACCEPTED: Final = MappingProxyType[Scope, Callable[[SecurityPolicy, bool], bool]](
+_UNFIT: Final = MappingProxyType(
     {
-        Scope.E2AE: lambda policy, emergency: (
-            policy.sdes_e2ae is not Setting.OFF and (emergency or policy.sdes_e2e is not Setting.REQUIRED)
-        ),
-        Scope.E2E: lambda policy, _: policy.sdes_e2e is not Setting.OFF,  # SDP-10
+        True: ("signalling_not_confidential", "its keying wants signalling that is confidential"),
+        False: ("signalling_not_protected", "fingerprints want signalling whose integrity is protected"),
     }
 )
+
+
+def _accepted(mechanism: Mechanism, scope: Scope, policy: SecurityPolicy, emergency: bool) -> bool:
+    if not emergency and _outranked(mechanism, policy):
+        return False
+    if mechanism is Mechanism.SDES and scope is Scope.E2E:
+        return policy.sdes_e2e is not Setting.OFF  # SDP-10
+    wanted = _E2AE_SETTING[mechanism](policy) is not Setting.OFF
+    return wanted and (emergency or policy.sdes_e2e is not Setting.REQUIRED)
 
 
 def _plain(line: int, kind: MediaKind) -> MediaPlan:
     return MediaPlan(line, kind, Mechanism.NONE, Scope.NONE)
 
 
-def _sdes(
-    line: int, kind: MediaKind, scope: Scope, policy: SecurityPolicy, required: bool, *, assured: bool | None = None
+def _suites(mechanism: Mechanism, kind: MediaKind, policy: SecurityPolicy) -> tuple[str, ...]:
+    return policy.dtls_profiles if mechanism is Mechanism.DTLS_SRTP else offered_suites(kind, policy)
+
+
+def _plan(
+    mechanism: Mechanism,
+    line: int,
+    kind: MediaKind,
+    scope: Scope,
+    policy: SecurityPolicy,
+    required: bool,
+    *,
+    assured: bool | None = None,
+    rtcp_mux: bool = False,
 ) -> MediaPlan:
     """`assured` None: by scope. e2e SDES never is: every SIP node on the path can read the keys (SDES-21)."""
-    suites = offered_suites(kind, policy)
+    suites = _suites(mechanism, kind, policy)
     sure = scope is Scope.E2AE if assured is None else assured
-    return MediaPlan(line, kind, Mechanism.SDES, scope, suites, assured=sure, required=required)
+    mux = rtcp_mux and mechanism is Mechanism.DTLS_SRTP  # DYN-14: in answers only
+    return MediaPlan(line, kind, mechanism, scope, suites, assured=sure, required=required, rtcp_mux=mux)
 
 
 def _far_end(circumstances: Circumstances) -> str:

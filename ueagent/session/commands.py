@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ueagent.model.media import Endpoint
+from ueagent.model.media import Endpoint, Place
 from ueagent.model.security import Mechanism, Signalling
 
 
@@ -121,4 +121,21 @@ class MediaEvent:
     count: int | None = None
 
 
-Input = RelayOpened | RelayFailed | MediaEvent
+@dataclass(frozen=True, slots=True)
+class DatagramReceived:
+    """A DTLS datagram that came to a leg's network socket, `rtcp` to the one of RTCP."""
+
+    leg: int
+    data: bytes = field(repr=False)
+    source: Place
+    rtcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The time of the leg's last StartTimer has come."""
+
+    leg: int
+
+
+Input = RelayOpened | RelayFailed | MediaEvent | DatagramReceived | TimerFired

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ueagent.errors import AgentError
 from ueagent.model.keys import KeySet
-from ueagent.model.media import Endpoint
+from ueagent.model.media import Component, Endpoint, Place
 from ueagent.model.security import LineSecurity
 
 
@@ -21,7 +21,7 @@ class OpenRelay:
     never_plain: bool
     family: int = 4  # of the network side: 4 or 6
     loopback_family: int = 4  # of the dialer's side
-    rtcp_mux: bool = False  # both sides have separate RTCP sockets unless set
+    rtcp_mux: bool = False  # no RTCP socket on the network side; the dialer's side always has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,25 @@ class InstallKeys:
     keys: KeySet
     send: bool = True
     receive: bool = True
+    component: Component = Component.BOTH
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """A DTLS datagram out of the leg's network socket, `rtcp` out of the one of RTCP. It may get lost."""
+
+    leg: int
+    data: bytes = field(repr=False)
+    to: Place
+    rtcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Give TimerFired for this leg after `seconds`, in place of its last timer."""
+
+    leg: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +130,8 @@ Effect = (
     | SetPeer
     | SetMode
     | InstallKeys
+    | SendDatagram
+    | StartTimer
     | CloseRelay
     | ReplySdp
     | ReplyDone

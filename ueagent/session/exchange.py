@@ -6,7 +6,7 @@ Keys of all tables are indices of m-lines. The session's own table of legs is no
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ueagent.errors import AgentError, UsageError
 from ueagent.model.media import Endpoint
@@ -17,6 +17,9 @@ from ueagent.session.commands import Evidence, RelayOpened
 from ueagent.session.effects import Effect
 from ueagent.session.leg import Leg
 from ueagent.wire.sdp import MediaSection, Sdp, build_sdp
+
+if TYPE_CHECKING:
+    from ueagent.channel.credentials import Identity
 
 CLOSED: Final = "closed"  # the reason of a line with port 0
 
@@ -42,6 +45,7 @@ class Exchange:
         policy: SecurityPolicy,
         rng: Rng,
         existing: Mapping[int, Leg],
+        identity: Identity | None = None,
     ) -> None:
         self.offer = offer
         self.evidence = evidence
@@ -51,6 +55,7 @@ class Exchange:
         self.refusals: dict[int, AgentError] = {}  # lines that somebody wanted and that are closed instead
         self.others: dict[int, LineSecurity] = {}  # reports of all lines without a leg
         self._rng = rng
+        self._identity = identity
         self._existing = existing
         self._created: set[int] = set()
         self._families: dict[int, int] = {}
@@ -66,7 +71,7 @@ class Exchange:
     def leg_at(self, line: int, section: MediaSection) -> Leg:
         """The line's leg, a new one where the dialog has none."""
         leg = self._existing.get(line)
-        return Leg(line, kind_of(section), self.policy, self._rng) if leg is None else leg
+        return Leg(line, kind_of(section), self.policy, self._rng, self._identity) if leg is None else leg
 
     def join(self, leg: Leg, family: int) -> None:
         """The leg takes part; it has a proposal."""

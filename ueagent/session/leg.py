@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ueagent.errors import UsageError
+from ueagent.errors import AgentError, UsageError
+from ueagent.keymgmt import mechanism as keying
 from ueagent.keymgmt.mechanism import (
     AnswerRequested,
     Closed,
@@ -21,7 +22,9 @@ from ueagent.keymgmt.mechanism import (
     KeyAttribute,
     KeyMechanism,
     KeysReady,
+    Lost,
     OfferRequested,
+    Output,
     PeerFault,
     PutAttributes,
     RemoteAnswer,
@@ -30,11 +33,25 @@ from ueagent.keymgmt.mechanism import (
     Settled,
 )
 from ueagent.keymgmt.registry import create_mechanism
-from ueagent.model.media import Endpoint, MediaKind
-from ueagent.model.security import LineSecurity, Mechanism, MediaPlan, Scope, SecurityPolicy
-from ueagent.negotiation.planner import Decision
-from ueagent.session.commands import Media, MediaEvent, RelayOpened
-from ueagent.session.effects import CloseRelay, Effect, InstallKeys, Notify, OpenRelay, SetDialer, SetMode, SetPeer
+from ueagent.model.media import Component, Endpoint, MediaKind
+from ueagent.model.security import LineSecurity, Mechanism, MediaPlan, SecurityPolicy
+from ueagent.negotiation.planner import Attempt, Decision
+from ueagent.session.commands import DatagramReceived, Media, MediaEvent, RelayOpened, TimerFired
+from ueagent.session.effects import (
+    CloseRelay,
+    Effect,
+    InstallKeys,
+    Notify,
+    OpenRelay,
+    SendDatagram,
+    SetDialer,
+    SetMode,
+    SetPeer,
+    StartTimer,
+)
+
+if TYPE_CHECKING:
+    from ueagent.channel.credentials import Identity
 
 Rng = Callable[[int], bytes]
 
@@ -70,7 +87,9 @@ class _Proposal:
 
 
 class Leg:
-    def __init__(self, line: int, kind: MediaKind, policy: SecurityPolicy, rng: Rng) -> None:
+    def __init__(
+        self, line: int, kind: MediaKind, policy: SecurityPolicy, rng: Rng, identity: Identity | None = None
+    ) -> None:
         self.line = line
         self.kind = kind
         self.ports: RelayOpened | None = None
@@ -78,13 +97,14 @@ class Leg:
         self.security = LineSecurity(line, kind)
         self._policy = policy
         self._rng = rng
+        self._identity = identity
         self._mechanism: KeyMechanism | None = None
         self._dialer: Endpoint | None = None
         self._peer: Endpoint | None = None
         self._mode = "closed"
         self._rekey_due = False
         self._proposal: _Proposal | None = None
-        self.refused: tuple[Scope, ...] = ()  # what the far side did not take in the offer in progress (POL-6)
+        self.refused: tuple[Attempt, ...] = ()  # what the far side did not take in the offer in progress (POL-6)
 
     # ----------------------------------------------------------------------------------------------- exchange --
 
@@ -95,6 +115,15 @@ class Leg:
     @property
     def proposed_reason(self) -> str | None:
         return self._proposed.decision.reason
+
+    @property
+    def attempt(self) -> Attempt:
+        return self.proposed.mechanism, self.proposed.scope
+
+    @property
+    def muxed(self) -> bool:
+        """RTP and RTCP share the relay's port on the network side."""
+        return self.ports is not None and self.ports.network.rtp_port == self.ports.network.rtcp_port
 
     @property
     def family(self) -> int:
@@ -125,25 +154,25 @@ class Leg:
         if self.plan is not None and self.plan.mechanism is plan.mechanism:
             mechanism = self._mechanism
         elif plan.mechanism is not Mechanism.NONE:
-            mechanism = create_mechanism(plan, self._policy, self._rng)
+            mechanism = create_mechanism(plan, self._policy, self._rng, self._identity)
         self._proposal = _Proposal(decision, mechanism, dialer or self._dialer, peer or self._peer)
 
     def weaken(self, decision: Decision, now: float) -> None:
         """The far side refused what is proposed; this is proposed instead."""
-        self.refused = (*self.refused, self.proposed.scope)
+        self.refused = (*self.refused, self.attempt)
         self.roll_back(now)
         self.begin(decision)
 
     def open_relay(self, family: int) -> OpenRelay:
         dialer = self._proposed.dialer
         loopback = 4 if dialer is None else ip_address(dialer.address).version
-        return OpenRelay(self.line, self.proposed.required, family, loopback)
+        return OpenRelay(self.line, self.proposed.required, family, loopback, self.proposed.rtcp_mux)
 
     def offer(self, *, fresh: bool, now: float) -> tuple[KeyAttribute, ...]:
         return self._ask(OfferRequested(fresh or self._rekey_due), now)
 
     def read_offer(self, attributes: tuple[KeyAttribute, ...], now: float) -> None:
-        self._ask(RemoteOffer(attributes, self._moved()), now)
+        self._ask(RemoteOffer(attributes, self._moved(), self._proposed.peer), now)
 
     def answer(self, *, dialer: Endpoint | None, now: float) -> tuple[KeyAttribute, ...]:
         self.check_dialer(dialer)
@@ -152,7 +181,7 @@ class Leg:
 
     def read_answer(self, attributes: tuple[KeyAttribute, ...], *, peer: Endpoint | None, now: float) -> None:
         self._proposed.peer = peer or self._peer
-        self._ask(RemoteAnswer(attributes, self._moved()), now)
+        self._ask(RemoteAnswer(attributes, self._moved(), self._proposed.peer), now)
 
     def check_dialer(self, dialer: Endpoint | None) -> None:
         """UsageError when the dialer speaks another family than its side of the relay."""
@@ -187,8 +216,7 @@ class Leg:
         mode = "plain" if proposal.mechanism is None else "secure"
         if mode != self._mode:
             effects.append(SetMode(self.line, mode))
-        if proposal.mechanism is not None:
-            proposal.mechanism.handle(Settled(), now)
+        outputs = [] if proposal.mechanism is None else proposal.mechanism.handle(Settled(), now)
         if self._mechanism is not None and self._mechanism is not proposal.mechanism:
             self._mechanism.handle(Closed(), now)
         before = self.security
@@ -201,7 +229,7 @@ class Leg:
             effects.append(Notify("keys_in_place", self.line, self.security))
         if self.security != before:
             effects.append(Notify("security_state", self.line, self.security, reason=self.security.reason))
-        return effects, proposal.warnings
+        return [*effects, *self._carry_out(outputs)], proposal.warnings
 
     def roll_back(self, now: float) -> None:
         """The exchange failed: what held before holds (SDES-16). Keys that were not handed over are wiped."""
@@ -236,6 +264,67 @@ class Leg:
             return []
         kind, reason = notice
         return [Notify(kind, self.line, self.security, event.direction, event.ssrc, event.count, reason)]
+
+    # --------------------------------------------------------------------------------------------- handshakes --
+
+    def drive(self, happened: DatagramReceived | TimerFired, now: float) -> list[Effect]:
+        """A datagram or a timer for whoever keys this line, or is about to."""
+        event: Input = keying.TimerFired()
+        if isinstance(happened, DatagramReceived):
+            event = keying.DatagramReceived(happened.data, happened.source, happened.rtcp)
+        proposed = None if self._proposal is None else self._proposal.mechanism
+        served = [self._mechanism] if self._mechanism is proposed else [proposed, self._mechanism]
+        return [
+            effect
+            for mechanism in served
+            if mechanism is not None
+            for effect in self._carry_out(mechanism.handle(event, now))
+        ]
+
+    def _carry_out(self, outputs: list[Output]) -> list[Effect]:
+        """What a mechanism does when nobody asked it for attributes."""
+        effects: list[Effect] = []
+        for output in outputs:
+            match output:
+                case keying.SendDatagram(data, to, rtcp):
+                    effects.append(SendDatagram(self.line, data, to, rtcp))
+                case keying.StartTimer(seconds):
+                    effects.append(StartTimer(self.line, seconds))
+                case KeysReady():
+                    effects += self._keys_later(output)
+                case PeerFault(code):
+                    effects.append(Notify("security_state", self.line, self.security, reason=code))
+                case Lost(error):
+                    effects += self._lost(error)
+                case _:
+                    pass  # a mechanism that does not know datagrams refuses them
+        return effects
+
+    def _keys_later(self, ready: KeysReady) -> list[Effect]:
+        """Keys of a handshake that came after offer and answer stood."""
+        install = InstallKeys(self.line, ready.keys, ready.send, ready.receive, ready.component)
+        if ready.send and ready.component is not Component.RTCP:
+            self._rekey_due = False
+        if ready.component is Component.RTCP or self.plan is None or not ready.receive:
+            return [install]
+        self.security = replace(
+            self.security,
+            suite=ready.keys.suite.name,
+            keys_in_place=True,
+            assured=self.plan.assured,
+            reason=None,
+        )
+        return [install, Notify("keys_in_place", self.line, self.security)]
+
+    def _lost(self, error: AgentError) -> list[Effect]:
+        """DTLS-8, DTLS-23: nothing passes from here on, and the dialer is told which rule failed."""
+        self._mode = "closed"
+        self._rekey_due = True
+        self.security = replace(self.security, keys_in_place=False, assured=False, reason=error.code)
+        return [
+            SetMode(self.line, "closed"),
+            Notify("security_state", self.line, self.security, reason=error.code),
+        ]
 
     # ------------------------------------------------------------------------------------------------ helpers --
 

@@ -58,7 +58,7 @@ class OwnOffer(Exchange):
 
     def _continued(self, leg: Leg, plan: MediaPlan) -> Decision:
         """A later offer repeats what the line has (DYN-7): it neither drops security nor tries again to gain it."""
-        announced = plan.scope is Scope.E2AE and Mechanism.SDES in self.evidence.announced
+        announced = plan.scope is Scope.E2AE and plan.mechanism in self.evidence.announced
         return Decision(replace(plan, assured=plan.assured or announced), leg.security.peer, leg.security.reason)
 
     def write(self, *, rekey: bool, now: float) -> tuple[bytes, list[Effect]]:
@@ -66,9 +66,9 @@ class OwnOffer(Exchange):
         sdp, effects = self.offer, list[Effect]()
         for line, leg in self.legs.items():
             section = sdp.media[line]
-            crypto = leg.offer(fresh=rekey, now=now)
+            keying = leg.offer(fresh=rekey, now=now)
             added = secured_attributes(
-                crypto, indicate=leg.proposed.scope is Scope.E2AE, padding=self.policy.sdes_padding
+                keying, indicate=leg.proposed.scope is Scope.E2AE, padding=self.policy.sdes_padding
             )
             proto = _network_proto(section, leg)
             sdp = sdp.with_media(line, rewrite(section, proto, endpoint_of(leg, network_side), added))
@@ -107,28 +107,26 @@ class OwnOffer(Exchange):
 
     def _read_line(self, line: int, leg: Leg, section: MediaSection, now: float) -> None:
         keying = read_keying(section)
-        secured = leg.proposed.mechanism is not Mechanism.NONE
         try:
             if not self._proto_fits(_network_proto(self.offer.media[line], leg), section, crypto=bool(keying.crypto)):
                 raise _transport_mismatch(line)
             # SDES-8 wants one line and that a valid one; SDES-22 one mechanism.
-            if secured and (keying.invalid or Mechanism.MIKEY_TICKET in keying.mechanisms):
+            sdes = leg.proposed.mechanism is Mechanism.SDES
+            if sdes and (keying.invalid or Mechanism.MIKEY_TICKET in keying.mechanisms):
                 detail = f"media line {line} has invalid keying, or two kinds of it"
                 raise NegotiationFailed("bad_keying", detail, field="crypto")
-            peer = peer_endpoint(section, leg.family)
+            peer = peer_endpoint(section, leg.family, mux=leg.muxed)
         except AgentError:
             keying.wipe()
             raise
-        if not secured:
-            keying.wipe()
-        leg.read_answer(keying.crypto, peer=peer, now=now)
+        leg.read_answer(keying.of(leg.proposed.mechanism), peer=peer, now=now)
 
     def _proto_fits(self, offered: str, section: MediaSection, *, crypto: bool) -> bool:
         """SDP-11, SDP-12; CAP-3: by operator switch, crypto in the plain profile counts as the secure one."""
         if section.proto.upper() == offered.upper():
             return True
         wanted = transport_named(offered)
-        plain = wanted is not None and section.proto.upper() == wanted.plain
+        plain = wanted is not None and wanted.sdes and section.proto.upper() == wanted.plain
         return plain and crypto and self.policy.accept_avp_answer
 
     def answer_for_dialer(self, answer: Sdp, accepted: set[int]) -> Sdp:
@@ -150,7 +148,7 @@ class OwnOffer(Exchange):
             return False
         try:
             decisions = {
-                leg.line: plan_offer(leg.line, leg.kind, self.policy, self.evidence, (*leg.refused, leg.proposed.scope))
+                leg.line: plan_offer(leg.line, leg.kind, self.policy, self.evidence, (*leg.refused, leg.attempt))
                 for leg in secured
             }
         except NegotiationFailed:

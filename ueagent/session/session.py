@@ -13,11 +13,11 @@ import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ueagent.errors import AgentError, NegotiationFailed, ResourceError, UnexpectedMessage
 from ueagent.model.keys import Secret
-from ueagent.model.security import LineSecurity, SecurityPolicy
+from ueagent.model.security import LineSecurity, SecurityPolicy, Setting
 from ueagent.negotiation.capability import Capability
 from ueagent.session.commands import (
     AcceptAnswer,
@@ -25,6 +25,7 @@ from ueagent.session.commands import (
     Command,
     CreateAnswer,
     CreateOffer,
+    DatagramReceived,
     DeclineOffer,
     Dialog,
     Evidence,
@@ -34,6 +35,7 @@ from ueagent.session.commands import (
     RelayFailed,
     RelayOpened,
     Release,
+    TimerFired,
 )
 from ueagent.session.effects import CloseRelay, Effect, Gone, OpenRelay, ReplyDone, ReplyError, ReplySdp
 from ueagent.session.exchange import Exchange, check_count, dialer_count, loopback_side
@@ -41,6 +43,9 @@ from ueagent.session.leg import Leg
 from ueagent.session.own_offer import OwnOffer
 from ueagent.session.their_offer import TheirOffer
 from ueagent.wire.sdp import Sdp, parse_sdp
+
+if TYPE_CHECKING:
+    from ueagent.channel.credentials import Identity
 
 DIGEST_KEY_LENGTH: Final = 32
 
@@ -70,11 +75,20 @@ class _LastAnswer:
 
 
 class Session:
-    def __init__(self, policy: SecurityPolicy, rng: Rng, capability: Capability) -> None:
-        """`policy` and `capability` hold for the life of the session. `rng(n)` gives n unpredictable octets."""
-        self._policy = replace(
-            policy, suites=capability.usable(policy.suites), accept_suites=capability.usable(policy.accept_suites)
+    def __init__(
+        self, policy: SecurityPolicy, rng: Rng, capability: Capability, identity: Identity | None = None
+    ) -> None:
+        """`policy` and `capability` hold for the life of the session. `rng(n)` gives n unpredictable octets.
+
+        `identity` is what we show where a mechanism needs a certificate; its owner is the caller.
+        """
+        self._whole_policy = replace(
+            policy,
+            suites=capability.usable(policy.suites),
+            accept_suites=capability.usable(policy.accept_suites),
+            dtls_profiles=capability.usable(policy.dtls_profiles),
         )
+        self._shown = identity
         self._rng = rng
         self._state = "new"
         self._role: Literal["offerer", "answerer"] = "offerer"
@@ -89,6 +103,15 @@ class Session:
         self._theirs: TheirOffer | None = None
         self._last_answer: _LastAnswer | None = None
         self._digest_key = Secret(rng(DIGEST_KEY_LENGTH))
+
+    def show(self, identity: Identity) -> None:
+        """What mechanisms with certificates show from the next command on, where the session has nothing yet."""
+        self._shown = self._shown or identity
+
+    @property
+    def _policy(self) -> SecurityPolicy:
+        """Without an identity no mechanism that needs a certificate."""
+        return self._whole_policy if self._shown is not None else replace(self._whole_policy, dtls_e2ae=Setting.OFF)
 
     @property
     def state(self) -> str:
@@ -134,13 +157,16 @@ class Session:
             case MediaEvent():
                 leg = self._legs.get(happened.leg)
                 return [] if leg is None else leg.media_event(happened)
+            case DatagramReceived() | TimerFired():
+                leg = self._leg_in_use(happened.leg)
+                return [] if leg is None else leg.drive(happened, now)
 
     # ---------------------------------------------------------------------------------------------- commands --
 
     def _create_offer(self, command: CreateOffer, now: float) -> list[Effect]:
         offer = parse_sdp(command.sdp)
         check_count(offer, self._media_count, dialer_count)
-        own = OwnOffer(offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs)
+        own = OwnOffer(offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs, self._shown)
 
         def write(now: float) -> list[Effect]:
             sdp, effects = own.write(rekey=command.rekey, now=now)
@@ -204,7 +230,9 @@ class Session:
     def _accept_offer(self, command: AcceptOffer, now: float) -> list[Effect]:
         offer = parse_sdp(command.sdp)
         check_count(offer, self._media_count, NegotiationFailed)
-        theirs = TheirOffer(offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs)
+        theirs = TheirOffer(
+            offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs, self._shown
+        )
 
         def write(now: float) -> list[Effect]:
             sdp = theirs.offer_for_dialer()
@@ -269,6 +297,12 @@ class Session:
 
     # ----------------------------------------------------------------------------------------------- helpers --
 
+    def _leg_in_use(self, line: int) -> Leg | None:
+        """The leg that has this line's relay; before the first answer only an exchange knows it."""
+        exchange = self._own or self._theirs
+        proposed = {} if exchange is None else exchange.legs
+        return proposed.get(line) or self._legs.get(line)
+
     def _in_this_call(self, evidence: Evidence) -> Evidence:
         """POL-7: a call that began as an emergency call stays one, whatever a later offer says."""
         return replace(evidence, emergency=evidence.emergency or self._emergency)
@@ -307,8 +341,9 @@ class Session:
     def _keying_digest(self, sdp: Sdp) -> bytes:
         mac = hmac.new(self._digest_key.reveal(), digestmod="sha256")
         for section in sdp.media:
-            for attribute in section.attributes_named("crypto"):
-                mac.update(attribute.value or b"")
+            for name in ("crypto", "fingerprint", "tls-id", "setup"):
+                for attribute in section.attributes_named(name):
+                    mac.update(name.encode() + b":" + (attribute.value or b""))
             mac.update(b"\n")
         return mac.digest()
 

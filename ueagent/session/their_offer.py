@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from ueagent.errors import AgentError, NegotiationFailed, UsageError
 from ueagent.model.media import Endpoint, transport_named
-from ueagent.model.security import Mechanism
 from ueagent.negotiation.offer_answer import (
     Keying,
     address_family,
     dialer_endpoint,
     is_rtp,
     kind_of,
+    offers_rtcp_mux,
     peer_endpoint,
     plain_proto,
     read_keying,
@@ -60,11 +60,14 @@ class TheirOffer(Exchange):
             detail = f"media line {leg.line} has an unknown transport"
             raise NegotiationFailed("unknown_transport", detail, field=f"m={leg.line}")
         family = address_family(section) if leg.ports is None else leg.family
-        peer = peer_endpoint(section, family)
+        peer = peer_endpoint(section, family, mux=leg.muxed)
         keying = read_keying(section)
-        offered = OfferedLine(leg.line, kind_of(section), transport, keying.mechanisms, keying.indicator)
+        mux = offers_rtcp_mux(section) and (leg.ports is None or leg.muxed)
+        offered = OfferedLine(leg.line, kind_of(section), transport, keying.mechanisms, keying.indicator, mux)
         try:
             decision = plan_answer(offered, self.policy, self.evidence, leg.plan)
+            if decision.plan.rtcp_mux:
+                peer = peer_endpoint(section, family, mux=True)
             leg.begin(decision, peer=peer)
             self._read_keying(leg, keying, now)
         except AgentError:
@@ -79,9 +82,7 @@ class TheirOffer(Exchange):
 
     @staticmethod
     def _read_keying(leg: Leg, keying: Keying, now: float) -> None:
-        if leg.proposed.mechanism is Mechanism.NONE:
-            keying.wipe()
-        leg.read_offer(keying.crypto, now)
+        leg.read_offer(keying.of(leg.proposed.mechanism), now)
 
     def offer_for_dialer(self) -> bytes:
         """The offer in plain. All relays are open."""
