@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from ueagent_firmware.frame import Frame, FrameReader
-from ueagent_firmware.link import Link
+from ueagent_firmware.link import Link, Port
 from ueagent_firmware.messages import ANY_SSRC, Direction, Kind, Op, Status, Suite, pack
 
 from ueagent_hw.latency import Prediction, predict
 from ueagent_hw.serial_engine import AcceleratorUnavailable
-from ueagent_hw.serial_open import SerialPort
 
 SUITE: Final = Suite.AES_CM_128_HMAC_SHA1_80
 PAYLOAD: Final = 160  # G.711, 20 ms
@@ -37,7 +36,7 @@ class Measurement:
 class _Session:
     """One slot to protect with, under keys that nobody else has."""
 
-    def __init__(self, port: SerialPort, link: Link) -> None:
+    def __init__(self, port: Port, link: Link) -> None:
         self._port = port
         self._reader = FrameReader()
         self._index = 0
@@ -78,7 +77,7 @@ class _Session:
         return Frame(Op.PROTECT, seq, body=pack("job", index=self._index) + packet).encode()
 
 
-def measure(port: SerialPort, link: Link, baud: int, compute: float, rounds: int = 50) -> Measurement:
+def measure(port: Port, link: Link, baud: int, compute: float, rounds: int = 50) -> Measurement:
     """After HELLO, and SESSION where plain keys are refused. AcceleratorUnavailable."""
     session = _Session(port, link)
     trips = sorted(session.burst(1) for _ in range(rounds))

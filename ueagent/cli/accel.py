@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ueagent.cli import exits
@@ -12,8 +14,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from ueagent_firmware.link import Description, Link
-    from ueagent_hw.serial_open import SerialPort
+    from ueagent_firmware.link import Description, Link, Port
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action = actions.add_parser(name, help=summary, description=summary.capitalize() + ".")
         action.add_argument("port", metavar="PORT", help="a device file, or usb:VVVV:PPPP")
         action.add_argument("--baud", type=int, default=3_000_000, help="of the line (default: %(default)s)")
+        action.add_argument("--capture", metavar="FILE", help="write what crosses the line: see `ueagent inspect`")
         action.add_argument("--json", action="store_true", help="print one JSON object")
         if name == "bench":
             action.add_argument("--compute-us", type=float, default=280.0, help="model: time of a job in the device")
@@ -45,17 +47,31 @@ def run(args: argparse.Namespace) -> int:
         try:
             for warning in opened.warnings:
                 sys.stderr.write(f"ueagent accel: {warning}\n")
-            found = _ACTIONS[args.action](opened.port, args)
+            with _captured(opened.port, args.capture) as port:
+                found = _ACTIONS[args.action](port, args)
         finally:
             opened.port.close()
-    except (PortError, LinkError, AcceleratorUnavailable) as error:
+    except (PortError, LinkError, AcceleratorUnavailable, OSError) as error:
         sys.stderr.write(f"ueagent accel: {error}\n")
         return exits.FAILED
     sys.stdout.write(json.dumps(found, indent=2) + "\n" if args.json else _table(found))
     return exits.OK if not found.get("failed_tests") else exits.FAILED
 
 
-def _greeted(port: SerialPort) -> tuple[Link, Description]:
+@contextmanager
+def _captured(port: Port, name: str | None) -> Iterator[Port]:
+    from pathlib import Path
+
+    from ueagent_firmware.capture import CapturingPort
+
+    if name is None:
+        yield port
+        return
+    with Path(name).open("w", encoding="ascii") as file:
+        yield CapturingPort(port, file.write)
+
+
+def _greeted(port: Port) -> tuple[Link, Description]:
     from ueagent_firmware.link import Link
 
     link = Link(port)
@@ -68,7 +84,7 @@ def _described(found: Description) -> dict[str, Any]:
     return {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(found).items()}
 
 
-def _probe(port: SerialPort, args: argparse.Namespace) -> dict[str, Any]:
+def _probe(port: Port, args: argparse.Namespace) -> dict[str, Any]:
     link, found = _greeted(port)
     described = _described(found)
     if "identity" in found.capabilities and not found.failed_tests:
@@ -76,12 +92,12 @@ def _probe(port: SerialPort, args: argparse.Namespace) -> dict[str, Any]:
     return described
 
 
-def _pair(port: SerialPort, args: argparse.Namespace) -> dict[str, Any]:
+def _pair(port: Port, args: argparse.Namespace) -> dict[str, Any]:
     link, found = _greeted(port)
     return {"unit": found.unit.hex(), "device_key": link.pair().hex()}
 
 
-def _bench(port: SerialPort, args: argparse.Namespace) -> dict[str, Any]:
+def _bench(port: Port, args: argparse.Namespace) -> dict[str, Any]:
     from ueagent_hw.measure import measure
 
     link, found = _greeted(port)
@@ -100,7 +116,7 @@ def _bench(port: SerialPort, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-_ACTIONS: dict[str, Callable[[SerialPort, argparse.Namespace], dict[str, Any]]] = {
+_ACTIONS: dict[str, Callable[[Port, argparse.Namespace], dict[str, Any]]] = {
     "probe": _probe,
     "pair": _pair,
     "bench": _bench,

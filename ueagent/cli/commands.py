@@ -37,7 +37,7 @@ COMMANDS: Final = (
     Command("status", "ueagent.cli.status", "show the calls of a running agent, live"),
     Command("engines", "ueagent.cli.engines", "show which crypto engines this machine has and what would be chosen"),
     Command("bench", "ueagent.cli.bench", "measure the core on this machine, beside the libraries that are at hand"),
-    Command("inspect", "ueagent.cli.inspect", "print a MIKEY message as a readable tree"),
+    Command("inspect", "ueagent.cli.inspect", "print a MIKEY message, or an accelerator's line, as readable text"),
     Command("accel", "ueagent.cli.accel", "probe, pair, measure or emulate a serial accelerator"),
     Command("lab", "ueagent.cli.lab", "play the network, for tests and newcomers"),
 )

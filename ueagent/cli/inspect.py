@@ -1,4 +1,5 @@
-"""`ueagent inspect mikey`: any MIKEY message as a readable tree, from hexadecimal, base64, raw octets or SDP."""
+"""`ueagent inspect`: any MIKEY message as a readable tree, from hexadecimal, base64, raw octets or SDP; and what was
+captured on the line of a serial accelerator."""
 
 from __future__ import annotations
 
@@ -20,13 +21,18 @@ Lines = Iterator[tuple[int, str]]  # depth, text
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("kind", choices=["mikey"], help="what to read")
+    parser.add_argument("kind", choices=["mikey", "accel"], help="what to read")
     parser.add_argument(
-        "message", nargs="?", default="-", help="hexadecimal, base64, or a file of these, of octets or SDP (- is stdin)"
+        "message",
+        nargs="?",
+        default="-",
+        help="mikey: hexadecimal, base64, or a file of these, of octets or SDP; accel: a capture file (- is stdin)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.kind == "accel":
+        return _accel(args.message)
     try:
         found = list(_messages(_input(args.message)))
         if not found:
@@ -39,6 +45,18 @@ def run(args: argparse.Namespace) -> int:
         return exits.FAILED
     except OSError as error:
         sys.stderr.write(f"ueagent inspect: {error.strerror}\n")
+        return exits.FAILED
+    return exits.OK
+
+
+def _accel(name: str) -> int:
+    from ueagent_firmware.capture import MalformedCapture, lines
+
+    try:
+        for line in lines(_input(name).decode("ascii", "replace")):
+            sys.stdout.write(printable(line) + "\n")
+    except (MalformedCapture, OSError) as error:
+        sys.stderr.write(f"ueagent inspect: {error}\n")
         return exits.FAILED
     return exits.OK
 
