@@ -67,13 +67,14 @@ async def stage(
     *,
     strict: bool = False,
     registered: bool = True,
+    dtls: bool = False,
 ) -> AsyncIterator[Stage]:
     """One phone behind an agent, one in the core, an edge between them."""
     async with AsyncExitStack() as stack:
         path = Path(stack.enter_context(TemporaryDirectory())) / "agent.sock"
         config = Config(
             policy=policy or SecurityPolicy(),
-            registration=RegistrationConfig(strict=strict),
+            registration=RegistrationConfig(strict=strict, dtls_srtp=dtls),
             relay=RelayConfig(max_legs=4),
         )
         log = StringIO()

@@ -8,6 +8,7 @@ DTLS-SRTP it passes nothing until the handshake is through: one for RTP and one 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ class Stream:
         self._remotes: dict[Side, Endpoint | None] = {}
         self._order: DtlsOrder | None = None
         self._dtls: dict[bool, DtlsPort] = {}
+        self.ready = asyncio.Event()  # it passes packets, with keys where it needs them
         self._early: list[tuple[bool, bytes]] = []
 
     async def open(self, address: str) -> None:
@@ -88,9 +90,11 @@ class Stream:
         if order == self._order:
             return
         self.end_dtls()
+        self.ready.clear()
         self._order = order
+        waiting = {False, True}
         for rtcp in (False, True):
-            self._dtls[rtcp] = self._port(rtcp, order, own, suites, failed)
+            self._dtls[rtcp] = self._port(rtcp, order, own, suites, failed, waiting)
         early, self._early = self._early, []
         for port in self._dtls.values():
             port.start()
@@ -104,7 +108,13 @@ class Stream:
         self._order = None
 
     def _port(
-        self, rtcp: bool, order: DtlsOrder, own: SelfSigned, suites: Sequence[str], failed: Callable[[str], None]
+        self,
+        rtcp: bool,
+        order: DtlsOrder,
+        own: SelfSigned,
+        suites: Sequence[str],
+        failed: Callable[[str], None],
+        waiting: set[bool],
     ) -> DtlsPort:
         def send(data: bytes) -> None:
             remote = self._remotes.get(Side.ACCESS)
@@ -114,6 +124,9 @@ class Stream:
                 self._tapped(Side.ACCESS, Way.OUT, here, there, rtcp, data)
 
         def keyed(rx: ParameterSet, tx: ParameterSet) -> None:
+            waiting.discard(rtcp)
+            if not waiting:
+                self.ready.set()
             held = self.rtcp_srtp if rtcp else self.srtp
             if held is not None:
                 held.new_keys(rx, tx)
@@ -211,6 +224,7 @@ class Gateway:
         stream = self.stream(stream_id)
         stream.end_dtls()
         stream.passage, stream.srtp, stream.rtcp_srtp = Passage.THROUGH, None, None
+        stream.ready.set()
 
     def set_keys(
         self, stream_id: int, rx: ParameterSet | None, tx: ParameterSet | None, *, reset_roc: bool = False
@@ -226,6 +240,7 @@ class Gateway:
         else:
             stream.srtp = SrtpStream(rx, tx, reset_roc=reset_roc)
         stream.passage = Passage.SRTP
+        stream.ready.set()
 
     def expect_dtls(self, stream_id: int, order: DtlsOrder, suites: Sequence[str]) -> None:
         """Key a stream by handshakes. Until they are through it passes nothing, or goes on with the keys it has."""
@@ -245,6 +260,7 @@ class Gateway:
         """Neither keys nor handshake: the gateway stays silent (EDGE-17)."""
         stream = self.stream(stream_id)
         stream.end_dtls()
+        stream.ready.clear()
         stream.passage = Passage.SRTP
 
     def stream(self, stream_id: int) -> Stream:

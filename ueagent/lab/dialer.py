@@ -5,12 +5,13 @@ It knows the agent through `ueagent.client` only and hands it plain SDP; the net
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from ueagent.client import AgentClient, sdp_octets
-from ueagent.errors import AuthenticationFailed, NegotiationFailed
+from ueagent.errors import AuthenticationFailed, NegotiationFailed, PeerError
 from ueagent.ipc import api
 from ueagent.lab.phone import Phone
 from ueagent.lab.registrar import RegisterRequest, RegisterResponse
@@ -111,6 +112,17 @@ class Dialer:
         answer = await self.agent.create_answer(session=plain.session, sdp=self.phone.answer(sdp_octets(plain)))
         return sdp_octets(answer)
 
+    async def keyed(self, seconds: float) -> None:
+        """Until every secured line has its keys: a handshake follows the answer. PeerError when they do not come."""
+        try:
+            async with asyncio.timeout(seconds), self.agent.listening() as events:
+                while waiting := [line for line in (await self.status()).lines if _wants_keys(line)]:
+                    if waiting[0].reason is not None:
+                        raise PeerError("no_keys", f"the agent says {waiting[0].reason}")
+                    await anext(events)
+        except TimeoutError:
+            raise PeerError("no_keys", f"no keys within {seconds:.0f} s") from None
+
     async def status(self) -> api.SessionState:
         assert self.session is not None, "a call comes first"
         return await self.agent.session_status(session=self.session)
@@ -129,6 +141,10 @@ class Dialer:
             require=_values(headers, "require"),
             proxy_require=_values(headers, "proxy-require"),
         )
+
+
+def _wants_keys(line: api.LineState) -> bool:
+    return line.mechanism != "none" and not line.keys_in_place
 
 
 def _values(headers: Sequence[api.HeaderValue], name: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ Descriptions are octets of SDP; the SIP around them is the caller's.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections import Counter
@@ -146,6 +147,15 @@ class Edge:
     def failures(self, call: str) -> dict[int, str]:
         """Lines that got no DTLS association, with the gateway's reason (EDGE-16)."""
         return dict(self._call(call).failures)
+
+    async def wait_ready(self, call: str, seconds: float) -> bool:
+        """Whether every stream of the call passes packets within that time: handshakes take a while."""
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(stream.ready.wait() for stream in self.streams(call)))
+        except TimeoutError:
+            return False
+        return True
 
     def streams(self, call: str) -> tuple[Stream, ...]:
         """The gateway's streams of a call, by media line."""
