@@ -1,4 +1,4 @@
-"""`ueagent demo`: three protected calls with real speech on this machine, and one table."""
+"""`ueagent demo`: five protected calls with real speech on this machine, and one table."""
 
 from __future__ import annotations
 

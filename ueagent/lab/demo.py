@@ -1,8 +1,9 @@
-"""The demonstration: two agents, an access edge, three protected calls with real speech, and what a listener gets.
+"""The demonstration: agents, an access edge, five protected calls with real speech, and what a listener gets.
 
     originating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
     terminating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
     end-to-end    softphone -- agent =SRTP= edge =SRTP= agent -- softphone    e2e
+    dtls-originating, dtls-terminating: as the first two, keyed by DTLS-SRTP in place of SDES
 
 Agents and edge live in this process and talk over loopback; SRTP ends in our core on one side and in libsrtp on the
 other. All calls run at once and in real time. `run_demo` judges; printing is the command's.
@@ -27,7 +28,7 @@ from ueagent.client import AgentClient
 from ueagent.daemon.agent import Agent
 from ueagent.daemon.config import AcceleratorConfig, Config, LogConfig, RegistrationConfig, RelayConfig
 from ueagent.daemon.logs import open_log
-from ueagent.errors import AgentError, ResourceError
+from ueagent.errors import AgentError, PeerError, ResourceError
 from ueagent.ipc import api
 from ueagent.lab.capture import Datagram, write_pcap
 from ueagent.lab.core_net import PeerNetwork, PhoneNetwork
@@ -37,6 +38,7 @@ from ueagent.lab.edge import Edge, EdgeConfig
 from ueagent.lab.faults import Mode
 from ueagent.lab.g711 import CODECS
 from ueagent.lab.phone import Phone, in_order
+from ueagent.lab.registrar import DTLS, MEDIASEC, SDES
 from ueagent.lab.wave import read_wav, shipped_speech, write_wav
 from ueagent.model.security import SecurityPolicy, Setting
 
@@ -48,6 +50,11 @@ MAX_SECONDS: Final = 5.0  # of a caller's own recording: the demonstration ends 
 _STRAGGLERS: Final = 1.0  # seconds for the last packets
 _ALICE: Final = "alice"
 _BOB: Final = "bob"
+_CAROL: Final = "carol"  # as Alice, and announces DTLS-SRTP, too
+_HANDSHAKE: Final = 5.0  # seconds
+_NAMES: Final = ("originating", "terminating", "end-to-end", "dtls-originating", "dtls-terminating")
+# What the edge announces: who announces both gets the first.
+_ANNOUNCED: Final = (f"{DTLS};{MEDIASEC}", f"{SDES};{MEDIASEC}")
 # Bob knows nothing of the access network and insists on security between the phones.
 _END_TO_END: Final = SecurityPolicy(sdes_e2ae=Setting.OFF, sdes_e2e=Setting.REQUIRED)
 
@@ -123,9 +130,7 @@ async def run_demo(options: DemoOptions, tell: Callable[[str], None] = lambda li
         try:
             statuses = await stage.register()
         except AgentError as error:
-            reports = [
-                CallReport(name, problems=(str(error),)) for name in ("originating", "terminating", "end-to-end")
-            ]
+            reports = [CallReport(name, problems=(str(error),)) for name in _NAMES]
             return DemoReport(tuple(reports), (), (), time.monotonic() - began)
         calls = await stage.calls()
         tell(f"{len(calls)} calls at once, {recording.seconds:.1f} s of speech each way ...")
@@ -141,19 +146,20 @@ class _Stage:
     def __init__(self, options: DemoOptions, stack: AsyncExitStack) -> None:
         self._options = options
         self._stack = stack
-        self.edge = Edge(options.edge)
+        self.edge = Edge(replace(options.edge, own_list=_ANNOUNCED))
         self._clients: dict[str, AgentClient] = {}
-        self._registered: Registered | None = None
+        self._registered: dict[str, Registered] = {}
         stack.callback(self.edge.close)
 
     async def open(self) -> None:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ueagent-demo-")))
         log = open_log(LogConfig(level="error"))
-        for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END)):
+        strict = self._options.edge.mode is Mode.STRICT
+        for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END), (_CAROL, SecurityPolicy())):
             path = folder / f"{name}.sock"
-            strict = RegistrationConfig(strict=self._options.edge.mode is Mode.STRICT)
+            registration = RegistrationConfig(strict=strict, dtls_srtp=name == _CAROL)
             config = Config(
-                policy=policy, registration=strict, relay=RelayConfig(max_legs=8), accelerator=self._accelerator()
+                policy=policy, registration=registration, relay=RelayConfig(max_legs=8), accelerator=self._accelerator()
             )
             await self._stack.enter_async_context(Agent(config, log, path))
             self._clients[name] = await self._stack.enter_async_context(AgentClient.connect(path))
@@ -168,13 +174,20 @@ class _Stage:
         )
 
     async def register(self) -> tuple[int, ...]:
-        """Alice's binding. The statuses the network gave."""
-        dialer = await self._dialer(_ALICE, "register")
-        self._registered = await dialer.register(PhoneNetwork(self.edge, dialer.phone))
-        return self._registered.statuses
+        """Alice's binding and Carol's. The statuses the network gave Alice."""
+        for name in (_ALICE, _CAROL):
+            dialer = await self._dialer(name, "register")
+            self._registered[name] = await dialer.register(PhoneNetwork(self.edge, dialer.phone))
+        return self._registered[_ALICE].statuses
 
     async def calls(self) -> tuple[_Call, ...]:
-        return (await self._originating(), await self._terminating(), await self._end_to_end())
+        return (
+            await self._originating(),
+            await self._terminating(),
+            await self._end_to_end(),
+            await self._dtls_originating(),
+            await self._dtls_terminating(),
+        )
 
     async def perform(self, call: _Call, samples: array[int]) -> CallReport:
         """Set up, talk both ways, look at what arrived, hang up."""
@@ -219,9 +232,37 @@ class _Stage:
             callee,
         )
 
+    async def _dtls_originating(self) -> _Call:
+        """The gateway sends the ClientHello."""
+        dialer, far = await self._dialer(_CAROL, "dtls-caller"), await self._phone("core-3")
+        network = PhoneNetwork(self.edge, far)
+
+        async def connect() -> None:
+            await dialer.call(network)
+            await self._shaken(dialer, network)
+
+        return _Call("dtls-originating", "e2ae", dialer, far, connect, lambda: (network.call,))
+
+    async def _dtls_terminating(self) -> _Call:
+        """The agent sends the ClientHello."""
+        dialer, far = await self._dialer(_CAROL, "dtls-callee"), await self._phone("core-4")
+        network = PhoneNetwork(self.edge, far)
+
+        async def connect() -> None:
+            network.answered(await dialer.take(await network.ring(_CAROL)))
+            await self._shaken(dialer, network)
+
+        return _Call("dtls-terminating", "e2ae", dialer, far, connect, lambda: (network.call,))
+
+    async def _shaken(self, dialer: Dialer, network: PhoneNetwork) -> None:
+        """Both ends have the keys of their handshakes, so that no packet is too early."""
+        await dialer.keyed(_HANDSHAKE)
+        if network.call is None or not await self.edge.wait_ready(network.call, _HANDSHAKE):
+            raise PeerError("no_keys", f"the edge has no keys within {_HANDSHAKE:.0f} s")
+
     async def _dialer(self, name: str, phone: str) -> Dialer:
         dialer = Dialer(self._clients[name], await self._phone(phone), name)
-        dialer.registered = self._registered if name == _ALICE else None
+        dialer.registered = self._registered.get(name)
         return dialer
 
     async def _phone(self, name: str) -> Phone:
