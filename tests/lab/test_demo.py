@@ -93,7 +93,9 @@ def test_table_has_a_row_for_each_call_and_says_what_a_listener_gets(short: str)
     done = demo("--wav", short)
     assert done.returncode == 0, done.stderr
     assert "the network answered 401, then 200" in done.stdout
-    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines() if " SDES " in line or " DTLS-SRTP " in line}
+    rows = {
+        line.split()[0]: line.split() for line in done.stdout.splitlines() if " SDES " in line or " DTLS-SRTP " in line
+    }
     assert list(rows) == ["originating", "terminating", "end-to-end", "dtls-originating", "dtls-terminating"]
     assert all(row[-2:] == ["yes", "0"] for row in rows.values())
     assert "A listener on the access network" in done.stdout

@@ -4,11 +4,13 @@ Not imported by the tests. It speaks JSON lines. The first line on stdin says wh
 
     {"role": "receive"}
     {"role": "send", KEYS, "rtp_to": [host, port], "rtcp_to": [host, port]}
+    {"role": "dtls", "client": bool}
 
 where KEYS stands for "cipher", "auth", "rtcp_cipher", "rtcp_auth", "key": hex of key and salt, "mki": hex or null.
 A receiver answers {"rtp_port", "rtcp_port"}, takes a line {KEYS}, answers {"keyed": true}, and then writes
 {"kind": "rtp" or "rtcp", "packet": hex} for each packet it has decrypted. A sender answers {"ready": true} and takes
-such lines on stdin. End of stdin ends it.
+such lines on stdin. A DTLS-SRTP end (`dtlssrtpdec` and `dtlssrtpenc`, RTP and RTCP on one port) answers {"port",
+"pem": its certificate}, takes {"to": [host, port]}, and then does both. End of stdin ends it.
 """
 
 import json
@@ -99,6 +101,40 @@ def send(order):
     return pipeline, push
 
 
+def dtls(order):
+    pipeline = Gst.parse_launch(
+        "udpsrc name=in address=127.0.0.1 port=0 ! dtlssrtpdec name=dec connection-id=one "
+        "dec.rtp_src ! fakesink name=rtp_out signal-handoffs=true sync=false async=false "
+        "dec.rtcp_src ! fakesink name=rtcp_out signal-handoffs=true sync=false async=false "
+        "dtlssrtpenc name=enc connection-id=one "
+        "appsrc name=rtp is-live=true format=time caps=application/x-rtp ! enc.rtp_sink_0 "
+        "appsrc name=rtcp is-live=true format=time caps=application/x-rtcp ! enc.rtcp_sink_0 "
+        "enc.src ! udpsink name=out sync=false async=false"
+    )
+    pipeline.get_by_name("enc").set_property("is-client", order["client"])
+    source, sink = pipeline.get_by_name("in"), pipeline.get_by_name("out")
+
+    def deliver(_element, buffer, _pad, kind):
+        say(kind=kind, packet=buffer.extract_dup(0, buffer.get_size()).hex())
+
+    for kind in KINDS:
+        pipeline.get_by_name(f"{kind}_out").connect("handoff", deliver, kind)
+    source.set_state(Gst.State.READY)  # binds
+    source.set_state(Gst.State.PAUSED)
+    sink.set_property("socket", source.get_property("used-socket"))
+    say(port=source.get_property("port"), pem=pipeline.get_by_name("dec").get_property("pem"))
+    host, port = json.loads(sys.stdin.readline())["to"]
+    sink.set_property("host", host)
+    sink.set_property("port", port)
+    play(pipeline)
+
+    def push(line):
+        item = json.loads(line)
+        pipeline.get_by_name(item["kind"]).emit("push-buffer", buffer_of(item["packet"]))
+
+    return pipeline, push
+
+
 def play(pipeline):
     pipeline.set_state(Gst.State.PLAYING)
     outcome, _state, _pending = pipeline.get_state(10 * Gst.SECOND)
@@ -110,7 +146,7 @@ def main():
     Gst.init(None)
     order = json.loads(sys.stdin.readline())
     loop = GLib.MainLoop()
-    pipeline, obey = {"receive": receive, "send": send}[order["role"]](order)
+    pipeline, obey = {"receive": receive, "send": send, "dtls": dtls}[order["role"]](order)
 
     def failed(_bus, message):
         say(error=message.parse_error()[0].message)

@@ -10,6 +10,7 @@ import os
 import select
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -335,6 +336,26 @@ class GstSender(GstPeer):
 
     def send(self, kind: str, packet: bytes) -> None:
         self._tell({"kind": kind, "packet": packet.hex()})
+
+
+class GstDtls(GstPeer):
+    """`dtlssrtpdec` and `dtlssrtpenc` on one UDP socket, either DTLS role."""
+
+    def __init__(self, *, client: bool) -> None:
+        super().__init__({"role": "dtls", "client": client})
+        self.port = int(str(self._started["port"]))
+        self.certificate = ssl.PEM_cert_to_DER_cert(str(self._started["pem"]).partition("-----BEGIN PRIVATE")[0])
+
+    def talk_to(self, place: tuple[str, int]) -> None:
+        """Begins the handshake, as a client, or waits for it."""
+        self._tell({"to": place})
+
+    def send(self, kind: str, packet: bytes) -> None:
+        self._tell({"kind": kind, "packet": packet.hex()})
+
+    def packet(self, timeout: float = PATIENCE) -> tuple[str, bytes]:
+        message = self._hear(timeout)
+        return str(message["kind"]), bytes.fromhex(str(message["packet"]))
 
 
 # ------------------------------------------------------------------------------------------------------------ ffmpeg --
