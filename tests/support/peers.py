@@ -419,6 +419,7 @@ auplay_channels 1
 module_path /usr/lib/baresip/modules
 module g711.so
 module srtp.so
+module dtls_srtp.so
 module ausine.so
 module aubridge.so
 module sndfile.so
@@ -432,7 +433,8 @@ BARESIP_ACCOUNT = "<sip:peer@{loopback}>;regint=0;mediaenc={mediaenc};audio_code
 class Baresip:
     """baresip without a terminal: plays a sine tone, records what it hears, answers by itself.
 
-    mediaenc `srtp` offers RTP/AVP with a=crypto and answers RTP/SAVP; `srtp-mand` offers RTP/SAVP.
+    mediaenc `srtp` offers RTP/AVP with a=crypto and answers RTP/SAVP; `srtp-mand` offers RTP/SAVP. `dtls_srtp` offers
+    UDP/TLS/RTP/SAVPF.
     """
 
     def __init__(
