@@ -76,7 +76,8 @@ def test_dtls_call_from_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
                 with Baresip(tmp_path / "phone", tone=PEER_TONE, mediaenc="dtls_srtp", dial=sip.uri) as phone:
                     invite = await sip.incoming()
                     incoming = await client.accept_offer(sdp=invite.body, signalling="confidentiality")
-                    answer = await client.create_answer(session=incoming.session, sdp=plain_audio(dialer))
+                    ours = plain_audio(dialer, media_proto(incoming.sdp or ""))  # it offers feedback
+                    answer = await client.create_answer(session=incoming.session, sdp=ours)
                     await sip.accept((answer.sdp or "").encode())
                     await check(client, incoming.session, dialer, incoming.sdp or "", sip, phone)
 
