@@ -262,7 +262,7 @@ static void answer(umsa_device *d) {
   umsa_receiver *rx = &d->receiver;
   uint8_t *body = rx->frame + UMSA_HEAD;
   const size_t len = umsa_body_len(rx);
-  const uint32_t crc = umsa_crc32c(rx->frame, UMSA_HEAD + len);
+  const uint32_t crc = (uint32_t)umsa_get(body + len, UMSA_CRC);
   reply r = {.head = {rx->frame[0], rx->frame[1], rx->frame[2], UMSA_STATUS_OK}};
   d->frames++;
   d->heard_ms = d->now_ms;
