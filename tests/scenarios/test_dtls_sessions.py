@@ -118,6 +118,13 @@ def test_an_answer_without_a_role_is_refused_and_nothing_changes(broken: str) ->
     alice.text(AcceptAnswer(answer.encode(), final=True))
 
 
+@pytest.mark.parametrize("evidence", [AT_EDGE, Evidence(Signalling.CONFIDENTIALITY, frozenset({Mechanism.SDES}))])
+def test_a_session_without_a_certificate_does_not_forget_that_dtls_is_demanded(evidence: Evidence) -> None:
+    """POL-1, POL-4."""
+    bare = Agent("alice", SecurityPolicy(dtls_e2ae=Setting.REQUIRED))
+    assert bare.error(CreateOffer(plain(), evidence)).code == "security_required"
+
+
 def test_an_answer_in_another_transport_is_refused() -> None:
     """SDP-11, CAP-3: the switch for SDES does not reach DTLS."""
     alice, bob = agent(policy=SecurityPolicy(accept_avp_answer=True)), agent("bob")

@@ -109,7 +109,7 @@ def test_crypto_and_fingerprint_in_one_savp_line_is_sdes() -> None:
 def test_a_dtls_line_is_refused_where_there_is_no_certificate() -> None:
     """CAP-10: such a session has keys in SDP only."""
     error = bob().error(AcceptOffer(offer(CM80, "a=fingerprint:sha-256 00", proto="UDP/TLS/RTP/SAVP"), AT_EDGE))
-    assert (error.code, error.sip_status_hint) == ("policy", 488)
+    assert (error.code, error.sip_status_hint) == ("mechanism_unavailable", 488)
 
 
 @pytest.mark.parametrize("proto", ["SRTP", "TCP/RTP/SAVP", "RTP/SAVPX"])

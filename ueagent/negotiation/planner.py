@@ -211,6 +211,9 @@ def _secured(
     required: bool,
 ) -> Decision:
     line, kind = offered.line, offered.kind
+    if mechanism is Mechanism.DTLS_SRTP and not policy.dtls_profiles:
+        detail = f"media line {line} asks for a mechanism that is not available here"
+        raise NegotiationFailed("mechanism_unavailable", detail, field=f"m={line}")
     if not signalling_suffices(mechanism, policy, circumstances.signalling):
         code, lacks = _UNFIT[MECHANISMS[mechanism].keys_in_sdp or policy.dtls_confidential]
         raise NegotiationFailed(code, f"media line {line}: {lacks}", field=f"m={line}")

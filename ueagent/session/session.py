@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ueagent.errors import AgentError, NegotiationFailed, ResourceError, UnexpectedMessage
 from ueagent.model.keys import Secret
-from ueagent.model.security import LineSecurity, SecurityPolicy, Setting
+from ueagent.model.security import LineSecurity, SecurityPolicy
 from ueagent.negotiation.capability import Capability
 from ueagent.session.commands import (
     AcceptAnswer,
@@ -110,8 +110,8 @@ class Session:
 
     @property
     def _policy(self) -> SecurityPolicy:
-        """Without an identity no mechanism that needs a certificate."""
-        return self._whole_policy if self._shown is not None else replace(self._whole_policy, dtls_e2ae=Setting.OFF)
+        """Without an identity nothing of DTLS can be used; what is demanded is still demanded."""
+        return self._whole_policy if self._shown is not None else replace(self._whole_policy, dtls_profiles=())
 
     @property
     def state(self) -> str:
