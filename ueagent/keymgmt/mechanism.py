@@ -12,6 +12,7 @@ from typing import Protocol
 from ueagent.errors import AgentError
 from ueagent.model.keys import KeySet
 from ueagent.model.media import Component, Endpoint, Place
+from ueagent.model.security import ChannelTerms
 from ueagent.wire.dtls_attributes import DtlsParameters
 from ueagent.wire.sdp_attributes import SdesCrypto
 
@@ -82,6 +83,11 @@ class TimerFired:
     """The time of the last StartTimer has come; firing early or twice does no harm."""
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelLost:
+    """The connection of the last ChannelReady is gone: the next exchange makes a new one."""
+
+
 Input = (
     OfferRequested
     | RemoteOffer
@@ -92,6 +98,7 @@ Input = (
     | Closed
     | DatagramReceived
     | TimerFired
+    | ChannelLost
 )
 
 # ------------------------------------------------------------------------------------------------------- outputs --
@@ -151,7 +158,14 @@ class Lost:
     error: AgentError
 
 
-Output = PutAttributes | KeysReady | PeerFault | Failed | SendDatagram | StartTimer | Lost
+@dataclass(frozen=True, slots=True)
+class ChannelReady:
+    """Make a connection on these terms; it takes the place of the one there is."""
+
+    terms: ChannelTerms
+
+
+Output = PutAttributes | KeysReady | PeerFault | Failed | SendDatagram | StartTimer | Lost | ChannelReady
 
 
 class KeyMechanism(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ueagent.model.media import MediaKind
+from ueagent.model.media import MediaKind, Place
 from ueagent.model.suites import DEFAULT_DTLS_PROFILES, DEFAULT_OFFER
 
 
@@ -65,6 +65,17 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelTerms:
+    """What offer and answer say of the secure connection of a line that is no RTP (MSRP-7, BFCP-4, T38-3)."""
+
+    opens: bool  # we open the connection; for datagrams, which have none, the same as `client`
+    client: bool  # the ClientHello is ours
+    accepted: frozenset[Fingerprint]
+    peer: Place | None = None  # None: on hold before it began
+    may_swap: bool = False  # BFCP-4: no ClientHello came, so the peer follows the other rule
+
+
+@dataclass(frozen=True, slots=True)
 class SecurityPolicy:
     """User and operator policy, fixed for one session when it begins. POL-1..10, SDES-3, -11, -12, CAP-2, -3."""
 
@@ -89,6 +100,8 @@ class SecurityPolicy:
     dtls_passive_answer: bool = False  # DTLS-4: active is recommended
     dtls_confidential: bool = False  # OPEN-29: integrity of signalling suffices unless set
     dtls_mtu: int = 1200  # DTLS-29
+    streams_active: bool = False  # MSRP-5: behind a NAT that lets nobody in
+    bfcp_active_is_client: bool = False  # BFCP-4: else the answerer is TLS server, whoever opens the connection
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
 
