@@ -193,6 +193,11 @@ class SecureChannel:
         except SSL.Error as error:
             raise self._failed(error) from None
 
+    def finish(self) -> None:
+        """We send no more, and what comes is still read: close_notify in the output (RFC 8446, 6.1)."""
+        if self._state is State.OPEN and not self._connection.get_shutdown() & SSL.SENT_SHUTDOWN:
+            self._connection.shutdown()
+
     def close(self) -> None:
         """Say goodbye (close_notify in the output) and forget the keys. Idempotent."""
         if self._state in (State.HANDSHAKE, State.OPEN):

@@ -33,13 +33,17 @@ Rng = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Means:
-    """What every association of a line works with. `profiles` in order of preference (DTLS-12)."""
+    """What every association of a line works with. `profiles` in order of preference (DTLS-12).
+
+    Without profiles there are no SRTP keys, and what it carries are data of its own (RFC 7345).
+    """
 
     identity: Identity
     profiles: tuple[int, ...]
     mtu: int
     window: int  # packets of the receiving replay list
     rng: Rng
+    dhe_rsa: bool = False  # T38-8
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +58,7 @@ class Association:
     def __init__(self, means: Means, *, rtcp: bool) -> None:
         self.rtcp = rtcp
         self.datagrams: list[SendDatagram] = []
+        self.received: list[bytes] = []  # data of the peer, where there are no profiles
         self.failure: PeerError | None = None
         self.first_hello: float | None = None  # when somebody first showed a cookie
         self._means = means
@@ -141,6 +146,18 @@ class Association:
                 waits.append(max(0.0, candidate.began + CANDIDATE_SECONDS - now))
         return min(waits, default=None)
 
+    def send(self, data: bytes) -> None:
+        """Data of our own for the peer, in one datagram. ValueError before it is established."""
+        if self._chosen is None:
+            raise ValueError("the association is not established")
+        channel = self._candidates[self._chosen].channel
+        channel.send(data)
+        self._flush(channel, self._chosen)
+
+    @property
+    def peer_closed(self) -> bool:
+        return self._chosen is not None and self._candidates[self._chosen].channel.peer_closed
+
     def take_keys(self) -> KeySet | None:
         """The SRTP keys, once: when it is established and was not asked before."""
         if self._chosen is None or self._keys_taken:
@@ -165,6 +182,7 @@ class Association:
             srtp_profiles=self._means.profiles,
             mtu=self._means.mtu,
             cookie_key=self._cookie_key if role is Role.SERVER else None,
+            dhe_rsa=self._means.dhe_rsa,
         )
 
     def _may_be_peer(self, certificate: bytes) -> bool:
@@ -209,11 +227,11 @@ class Association:
         del self._candidates[min(victims, key=lambda place: self._candidates[place].began)]
         return True
 
-    def _step(self, place: Place, channel: SecureChannel, step: Callable[[], object]) -> None:
+    def _step(self, place: Place, channel: SecureChannel, step: Callable[[], list[bytes] | None]) -> None:
         """One step of a channel, and what follows for the association."""
         was_open = channel.state is State.OPEN
         try:
-            step()
+            data = step()
         except PeerError as error:
             self._flush(channel, place)
             self._gone(place, error)
@@ -221,6 +239,8 @@ class Association:
         self._flush(channel, place)
         if channel.state is State.OPEN and not was_open and self._accepted is not None:
             self._finished(place, channel)
+        if data and place == self._chosen and not self._means.profiles:
+            self.received += data
 
     def _finished(self, place: Place, channel: SecureChannel) -> None:
         certificate = channel.peer_certificate
@@ -229,7 +249,7 @@ class Association:
             error = AuthenticationFailed(
                 "fingerprint_mismatch", "the peer's certificate does not have a fingerprint that was signalled"
             )
-        elif channel.srtp_profile is None:
+        elif self._means.profiles and channel.srtp_profile is None:
             error = PeerError("no_srtp_profile", "the two sides have no SRTP protection profile in common")
         if error is not None:
             channel.close()

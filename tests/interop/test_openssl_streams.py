@@ -1,0 +1,192 @@
+"""TLS streams and T.38 over DTLS against `openssl s_client` and `s_server`, with their own certificates, both roles."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from support.channels import ALICE, BORN
+from support.peers import Program, require
+from support.stream_rig import LOOPBACK, SOON, Listener, Rig, terms
+
+from ueagent.channel.credentials import Identity
+from ueagent.crypto.certificate import create_self_signed
+from ueagent.daemon.datagram_pump import DatagramPump
+from ueagent.errors import AuthenticationFailed, PeerError
+from ueagent.keymgmt.dtls_association import Means
+from ueagent.model.media import Place
+from ueagent.model.security import ChannelTerms
+
+KINDS = pytest.mark.parametrize("kind", ["ecdsa-p256", "rsa-3072"])
+FORCED = pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+
+
+@pytest.fixture(autouse=True)
+def _openssl() -> None:
+    require("openssl")
+
+
+class Foreign:
+    """A certificate of openssl's side, in files."""
+
+    def __init__(self, folder: Path, kind: str = "ecdsa-p256") -> None:
+        own = create_self_signed(BORN, os.urandom, kind)
+        self.identity = Identity(own)
+        certificate = x509.load_der_x509_certificate(own.certificate)
+        key = serialization.load_der_private_key(own.private_key.reveal(), None)
+        self.files = folder / "cert.pem", folder / "key.pem"
+        self.files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        self.files[1].write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        self.options = ["-cert", str(self.files[0]), "-key", str(self.files[1]), "-quiet"]
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Foreign:
+    return Foreign(tmp_path)
+
+
+def free_port(kind: socket.SocketKind) -> Iterator[int]:
+    """Ports that were free a moment ago: s_server does not tell which one it has taken."""
+    while True:
+        with socket.socket(socket.AF_INET, kind) as sock:
+            sock.bind((LOOPBACK, 0))
+            yield sock.getsockname()[1]
+
+
+def agreed(foreign: Foreign, peer: Place | None, *, opens: bool, right: bool = True) -> ChannelTerms:
+    return terms(opens=opens, peer=peer, identity=foreign.identity if right else ALICE)
+
+
+@FORCED
+@KINDS
+def test_s_client_calls_a_line_that_waits(tmp_path: Path, kind: str, version: str) -> None:
+    """MSRP-7, BFCP-8, TLS-1, TLS-10: we are server and passive."""
+    foreign = Foreign(tmp_path, kind)
+
+    async def test() -> None:
+        rig = Rig()
+        rig.start(agreed(foreign, None, opens=False))
+        place = rig.network.place
+        argv = ["openssl", "s_client", "-connect", f"{place.address}:{place.port}", version, *foreign.options]
+        with Program(argv) as client:
+            client.say(b"from openssl")
+            assert await rig.hear(12) == b"from openssl"
+            await rig.say(b"from the dialer\n")
+            assert await asyncio.to_thread(client.wait_for, "from the dialer")
+        await rig.close()
+
+    asyncio.run(test())
+
+
+@FORCED
+@KINDS
+def test_we_call_s_server(tmp_path: Path, kind: str, version: str) -> None:
+    """MSRP-7, BFCP-8, TLS-11: we are client and active; the server asks for our certificate."""
+    foreign = Foreign(tmp_path, kind)
+
+    async def test() -> None:
+        port = next(free_port(socket.SOCK_STREAM))
+        argv = ["openssl", "s_server", "-accept", f"{LOOPBACK}:{port}", "-Verify", "1", version, *foreign.options]
+        with Program([*argv, "-naccept", "1"]) as server:
+            rig = await _calling(foreign, port)
+            await rig.say(b"from the dialer\n")
+            assert await asyncio.to_thread(server.wait_for, "from the dialer")
+            server.say(b"from openssl\n")
+            assert await rig.hear(13) == b"from openssl\n"
+            await rig.close()
+
+    asyncio.run(test())
+
+
+async def _calling(foreign: Foreign, port: int) -> Rig:
+    """A pump that has reached s_server, which needs a moment until it listens."""
+    for _ in range(200):
+        rig = Rig()
+        rig.start(agreed(foreign, Place(LOOPBACK, port), opens=True))
+        assert rig.running is not None
+        waiting = asyncio.create_task(rig.secured.wait())
+        await asyncio.wait((rig.running, waiting), timeout=SOON, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if rig.secured.is_set():
+            return rig
+        with pytest.raises(PeerError) as caught:
+            await rig.running
+        assert caught.value.code == "unreachable"
+        await rig.close()
+        await asyncio.to_thread(_moment)
+    raise AssertionError("s_server does not listen")
+
+
+def _moment() -> None:
+    with Listener().socket as sock:
+        sock.settimeout(0.02)
+        with pytest.raises(TimeoutError):
+            sock.accept()
+
+
+def test_s_client_with_another_certificate_is_refused(foreign: Foreign) -> None:
+    """MSRP-7, BFCP-8."""
+
+    async def test() -> None:
+        rig = Rig()
+        rig.start(agreed(foreign, Place(LOOPBACK, 9), opens=False, right=False))
+        place = rig.network.place
+        argv = ["openssl", "s_client", "-connect", f"{place.address}:{place.port}", *foreign.options]
+        with Program(argv), pytest.raises(AuthenticationFailed):
+            await rig.ended()
+        await rig.close()
+
+    asyncio.run(test())
+
+
+def test_s_client_without_a_certificate_is_refused() -> None:
+    """TLS-11."""
+
+    async def test() -> None:
+        rig = Rig()
+        rig.start(terms(opens=False))
+        place = rig.network.place
+        argv = ["openssl", "s_client", "-connect", f"{place.address}:{place.port}", "-quiet"]
+        with Program(argv), pytest.raises(AuthenticationFailed) as caught:
+            await rig.ended()
+        assert caught.value.code == "no_certificate"
+        await rig.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("suite", ["ECDHE-RSA-AES128-GCM-SHA256"])
+def test_a_fax_machine_with_rsa_suites_only_is_served(tmp_path: Path, suite: str) -> None:
+    """T38-1, T38-8: s_client over DTLS, with the two suites that RFC 7345 demands."""
+    foreign = Foreign(tmp_path, "rsa-3072")
+
+    async def test() -> None:
+        own = [create_self_signed(BORN, os.urandom, kind) for kind in ("ecdsa-p256", "rsa-3072")]
+        fax = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        fax.bind((LOOPBACK, 0))
+        told: asyncio.Queue[PeerError | None] = asyncio.Queue()
+        means = Means(Identity(*own), (), 1200, 0, os.urandom, dhe_rsa=True)
+        pump = DatagramPump(means, LOOPBACK, Place(*fax.getsockname()), told.put_nowait)
+        pump.agree(replace(agreed(foreign, Place(LOOPBACK, 9), opens=False), client=False))
+        argv = ["openssl", "s_client", "-dtls1_2", "-connect", f"{LOOPBACK}:{pump.network.port}", "-cipher", suite]
+        with Program([*argv, *foreign.options]) as client:
+            assert await asyncio.wait_for(told.get(), SOON) is None
+            client.say(b"page one\n")
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(fax, 100), SOON) == b"page one\n"
+            fax.sendto(b"page two\n", (LOOPBACK, pump.loopback.port))
+            assert await asyncio.to_thread(client.wait_for, "page two")
+        pump.close()
+        fax.close()
+
+    asyncio.run(test())
