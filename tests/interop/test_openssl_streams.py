@@ -166,7 +166,7 @@ def test_s_client_without_a_certificate_is_refused() -> None:
     asyncio.run(test())
 
 
-@pytest.mark.parametrize("suite", ["ECDHE-RSA-AES128-GCM-SHA256"])
+@pytest.mark.parametrize("suite", ["ECDHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES128-GCM-SHA256"])
 def test_a_fax_machine_with_rsa_suites_only_is_served(tmp_path: Path, suite: str) -> None:
     """T38-1, T38-8: s_client over DTLS, with the two suites that RFC 7345 demands."""
     foreign = Foreign(tmp_path, "rsa-3072")

@@ -23,7 +23,15 @@ from OpenSSL import SSL, crypto
 
 from ueagent.channel import psk, records
 from ueagent.channel.credentials import CertificateCredentials, Credentials, Identity, PskCredentials
-from ueagent.channel.library import Verifier, check_library, export, has_extended_master_secret, lib, restrict
+from ueagent.channel.library import (
+    Verifier,
+    check_library,
+    export,
+    has_extended_master_secret,
+    lib,
+    restrict,
+    set_dhe_group,
+)
 from ueagent.crypto.certificate import digest_of
 from ueagent.errors import AuthenticationFailed, PeerError
 from ueagent.model.keys import Secret
@@ -359,6 +367,8 @@ def _context_for(credentials: Credentials, settings: _Settings) -> _Made:
     def build() -> _Made:
         context = _bare_context(settings)
         context.set_cipher_list(_CIPHERS + (_DHE_RSA if settings.dhe_rsa else b"") + _LEVEL)
+        if settings.dhe_rsa:
+            set_dhe_group(context)
         for certificate in own:
             context.use_certificate(x509.load_der_x509_certificate(certificate.certificate))
             key = serialization.load_der_private_key(certificate.private_key.reveal(), None)

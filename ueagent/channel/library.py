@@ -5,6 +5,7 @@ TLS-3, TLS-6, TLS-13: groups and signature algorithms. DTLS-14: the exporter, in
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -23,7 +24,22 @@ SIGNATURES: Final = (  # TLS-6: no SHA-1, no MD5
     b"rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512"
 )
 
+# ffdhe2048 (RFC 7919, A.1), for peers whose only forward-secret suite is DHE_RSA (RFC 7345, 4; TLS-6: 2048 bits).
+_FFDHE2048: Final = bytes.fromhex(
+    "FFFFFFFFFFFFFFFFADF85458A2BB4A9AAFDC5620273D3CF1D8B9C583CE2D3695A9E13641146433FBCC939DCE249B3EF9"
+    "7D2FE363630C75D8F681B202AEC4617AD3DF1ED5D5FD65612433F51F5F066ED0856365553DED1AF3B557135E7F57C935"
+    "984F0C70E0E68B77E2A689DAF3EFE8721DF158A136ADE73530ACCA4F483A797ABC0AB182B324FB61D108A94BB2C8E3FB"
+    "B96ADAB760D7F4681D4F42A3DE394DF4AE56EDE76372BB190B07A7C8EE0A6D709E02FCE1CDF7E2ECC03404CD28342F61"
+    "9172FE9CE98583FF8E4F1232EEF28183C3FE3B1B4C6FAD733BB5FCBC2EC22005C58EF1837D1683B2C6F34A26C1B2EFFA"
+    "886B423861285C97FFFFFFFFFFFFFFFF"
+)
+
+_DH_HEAD: Final = bytes.fromhex("30820108 02820101 00")  # SEQUENCE { INTEGER p, INTEGER g } (PKCS #3)
+_DH_GENERATOR: Final = bytes.fromhex("020102")
+
 _NEEDED: Final = (
+    "PEM_read_bio_DHparams",
+    "SSL_CTX_set_tmp_dh",
     "SSL_CTX_set1_curves_list",
     "SSL_CTX_set1_sigalgs_list",
     "SSL_CTX_set_cookie_generate_cb",
@@ -57,6 +73,16 @@ def restrict(context: SSL.Context) -> None:
         raise ResourceError("tls_library", f"no groups {GROUPS.decode()}; supported: {SUPPORTED}")
     if lib.SSL_CTX_set1_sigalgs_list(native(context), SIGNATURES) != 1:
         raise ResourceError("tls_library", f"no signatures {SIGNATURES.decode()}; supported: {SUPPORTED}")
+
+
+def set_dhe_group(context: SSL.Context) -> None:
+    """What a server needs for a DHE suite."""
+    der = _DH_HEAD + _FFDHE2048 + _DH_GENERATOR
+    pem = b"-----BEGIN DH PARAMETERS-----\n" + base64.encodebytes(der) + b"-----END DH PARAMETERS-----\n"
+    bio = ffi.gc(lib.BIO_new_mem_buf(pem, len(pem)), lib.BIO_free)
+    group = ffi.gc(lib.PEM_read_bio_DHparams(bio, ffi.NULL, ffi.NULL, ffi.NULL), lib.DH_free)
+    if group == ffi.NULL or lib.SSL_CTX_set_tmp_dh(native(context), group) != 1:
+        raise ResourceError("tls_library", f"no group ffdhe2048; supported: {SUPPORTED}")
 
 
 class Verifier:
