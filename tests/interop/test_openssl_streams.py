@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from support.channels import ALICE, BORN
 from support.peers import Program, require
-from support.stream_rig import LOOPBACK, SOON, Listener, Rig, terms
+from support.stream_rig import LOOPBACK, SOON, Rig, terms
 
 from ueagent.channel.credentials import Identity
 from ueagent.crypto.certificate import create_self_signed
@@ -48,20 +47,13 @@ class Foreign:
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
         )
-        self.options = ["-cert", str(self.files[0]), "-key", str(self.files[1]), "-quiet"]
+        self.files_only = ["-cert", str(self.files[0]), "-key", str(self.files[1])]
+        self.options = [*self.files_only, "-quiet"]
 
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Foreign:
     return Foreign(tmp_path)
-
-
-def free_port(kind: socket.SocketKind) -> Iterator[int]:
-    """Ports that were free a moment ago: s_server does not tell which one it has taken."""
-    while True:
-        with socket.socket(socket.AF_INET, kind) as sock:
-            sock.bind((LOOPBACK, 0))
-            yield sock.getsockname()[1]
 
 
 def agreed(foreign: Foreign, peer: Place | None, *, opens: bool, right: bool = True) -> ChannelTerms:
@@ -96,10 +88,12 @@ def test_we_call_s_server(tmp_path: Path, kind: str, version: str) -> None:
     foreign = Foreign(tmp_path, kind)
 
     async def test() -> None:
-        port = next(free_port(socket.SOCK_STREAM))
-        argv = ["openssl", "s_server", "-accept", f"{LOOPBACK}:{port}", "-Verify", "1", version, *foreign.options]
-        with Program([*argv, "-naccept", "1"]) as server:
-            rig = await _calling(foreign, port)
+        argv = ["openssl", "s_server", "-accept", f"{LOOPBACK}:0", "-Verify", "1", version, *foreign.files_only]
+        with Program(argv) as server:
+            port = int((await asyncio.to_thread(server.wait_for, "ACCEPT")).rpartition(b":")[2])
+            rig = Rig()
+            rig.start(agreed(foreign, Place(LOOPBACK, port), opens=True))
+            await asyncio.wait_for(rig.secured.wait(), SOON)
             await rig.say(b"from the dialer\n")
             assert await asyncio.to_thread(server.wait_for, "from the dialer")
             server.say(b"from openssl\n")
@@ -107,32 +101,6 @@ def test_we_call_s_server(tmp_path: Path, kind: str, version: str) -> None:
             await rig.close()
 
     asyncio.run(test())
-
-
-async def _calling(foreign: Foreign, port: int) -> Rig:
-    """A pump that has reached s_server, which needs a moment until it listens."""
-    for _ in range(200):
-        rig = Rig()
-        rig.start(agreed(foreign, Place(LOOPBACK, port), opens=True))
-        assert rig.running is not None
-        waiting = asyncio.create_task(rig.secured.wait())
-        await asyncio.wait((rig.running, waiting), timeout=SOON, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if rig.secured.is_set():
-            return rig
-        with pytest.raises(PeerError) as caught:
-            await rig.running
-        assert caught.value.code == "unreachable"
-        await rig.close()
-        await asyncio.to_thread(_moment)
-    raise AssertionError("s_server does not listen")
-
-
-def _moment() -> None:
-    with Listener().socket as sock:
-        sock.settimeout(0.02)
-        with pytest.raises(TimeoutError):
-            sock.accept()
 
 
 def test_s_client_with_another_certificate_is_refused(foreign: Foreign) -> None:
