@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { X86_SHA = 29, X86_VAES = 32 + 9, X86_VPCLMULQDQ = 32 + 10 }; /* bits of EBX, then of ECX, of leaf 7 */
+enum { X86_VAES = 32 + 9, X86_VPCLMULQDQ = 32 + 10 }; /* bits of ECX of leaf 7, which follow those of EBX */
 
 /* CPUID traps under a hypervisor and costs tens of thousands of cycles there: asked once, and remembered. */
 static inline int x86_has(int feature) {
