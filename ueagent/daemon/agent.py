@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -29,6 +31,7 @@ from ueagent.negotiation.capability import Capability
 
 if TYPE_CHECKING:
     from ueagent.daemon.accelerator import AcceleratorHost
+    from ueagent.daemon.ticket_service import TicketService
 
 _DOC = "Media security of IMS phones (3GPP TS 33.328). SDP is the only place where keys cross this interface."
 
@@ -48,6 +51,7 @@ class Agent:
         self._sessions = Sessions(config.ipc)
         self._subscribers = Subscribers(config.ipc.event_queue)
         self._accelerator = _accelerator(config, log)
+        self._tickets = _ticket_service(config)
         self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
         self._runner = Runner(self._relay, self._sessions, self._subscribers, log)
         capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
@@ -98,6 +102,8 @@ class Agent:
             self._runner.release(entry, "agent_stopped")
         self._subscribers.close()
         await self._server.close()
+        if self._tickets is not None:
+            self._tickets.close()
         await self._close_media()
 
     async def _close_media(self) -> None:
@@ -171,3 +177,11 @@ def _accelerator(config: Config, log: Log) -> AcceleratorHost | None:
     from ueagent.daemon.accelerator import AcceleratorHost  # its libraries are needed by nobody else
 
     return AcceleratorHost(config.accelerator, log)
+
+
+def _ticket_service(config: Config) -> TicketService | None:
+    if config.credentials.provider == "none":
+        return None
+    from ueagent.daemon.ticket_service import create_ticket_service  # HTTP and its libraries serve nobody else
+
+    return create_ticket_service(config.kms, config.credentials, os.urandom, time.time)

@@ -72,6 +72,41 @@ class AcceleratorConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class KmsConfig:
+    identity: str | None = None
+    url: str | None = None
+    name: str | None = None
+    ticket_target: str = "/keymanagement?requesttype=ticketrequest"
+    resolve_target: str = "/keymanagement?requesttype=ticketresolve"
+    base64: bool = False
+    timeout_ms: int = 5000
+    retries: int = 2
+    foreign: tuple[str, ...] = ()
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsConfig:
+    provider: Literal["none", "psk", "gba", "modem"] = "none"
+    identities: tuple[str, ...] = ()
+    psk_identity: str | None = None
+    psk_file: str | None = None
+    impi: str | None = None
+    bsf: str | None = None
+    bsf_url: str | None = None
+    usim_file: str | None = None
+    usim_state: str | None = None
+    modem_port: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesConfig:
+    cipher: Literal["GCM", "CCM"] = "GCM"
+    proof_of_origin: bool = False
+    tolerant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RelayConfig:
     max_legs: int = 256
     split_legs: int = 64
@@ -96,6 +131,9 @@ class Config:
     registration: RegistrationConfig = field(default_factory=RegistrationConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     accelerator: AcceleratorConfig = field(default_factory=AcceleratorConfig)
+    kms: KmsConfig = field(default_factory=KmsConfig)
+    credentials: CredentialsConfig = field(default_factory=CredentialsConfig)
+    messages: MessagesConfig = field(default_factory=MessagesConfig)
     relay: RelayConfig = field(default_factory=RelayConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
@@ -210,6 +248,47 @@ def _ports() -> Check:
     return Check("[low, high] with 1024 <= low < high <= 65535", read)
 
 
+def _uri() -> Check:
+    return Check("a sip:, sips: or tel: URI", lambda value: _matching(_URI, value))
+
+
+def _uris() -> Check:
+    names = _names()
+    return Check("a list of different sip:, sips: or tel: URIs", lambda value: _each(_URI, names.read(value)))
+
+
+def _url() -> Check:
+    return Check("an http: or https: URL", lambda value: _matching(_URL, value))
+
+
+def _foreign() -> Check:
+    names = _names()
+    pair = re.compile(f"{_URI.pattern} {_URL.pattern}")
+    return Check('a list of "URI URL", one for each KMS', lambda value: _each(pair, names.read(value)))
+
+
+def _target() -> Check:
+    return Check("a path with its query, as in a request line", lambda value: _matching(_TARGET, value))
+
+
+def _host() -> Check:
+    return Check("a host name", lambda value: _matching(_HOST, value))
+
+
+def _matching(pattern: re.Pattern[str], value: Any) -> str:
+    _fits(isinstance(value, str) and len(value) <= 1024 and pattern.fullmatch(value) is not None)
+    return str(value)
+
+
+def _each(pattern: re.Pattern[str], values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_matching(pattern, value) for value in values)
+
+
+_URI: Final = re.compile(r"(?:sips?|tel):[!-~]+")
+_URL: Final = re.compile(r"https?://[!-~]+")
+_TARGET: Final = re.compile(r"/[!-~]*")
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
 # ------------------------------------------------------------------------------------------------------------ rows --
 
 
@@ -292,6 +371,36 @@ SECTIONS: Final = (
         Key("deadline_ms", _integer(1, 1000), "what is not back then is done by a CPU (shared) or dropped (device)"),
         Key("verify_every", _integer(0, 65536), "shared: compare one job of so many with the CPU's result; 0: none"),
         Key("max_streams", _integer(0, 1024), "at a time on the device; 0: as many as the line carries on average"),
+    )),
+    Section("kms", KmsConfig, "The key management service, for calls and messages end to end (KMS-10..14).", (
+        Key("identity", _uri(), "who our KMS is (IDRkms); default: no KMS"),
+        Key("url", _url(), "where it is; https: verifies its certificate, too"),
+        Key("name", _host(), "its FQDN, from which the shared key is derived; default: the host in url (KMS-3)"),
+        Key("ticket_target", _target(), "requests for tickets go there (KMS-10)"),
+        Key("resolve_target", _target(), "requests to resolve tickets go there (KMS-10)"),
+        Key("base64", _boolean(), "bodies are base64; the default is the message itself (KMS-11)"),
+        Key("timeout_ms", _integer(100, 60_000), "for one request (KMS-13)"),
+        Key("retries", _integer(0, 10), "of a request, each a new message (KMS-13)"),
+        Key("foreign", _foreign(), "further KMSs: their own tickets are resolved there, all others by ours (KMS-43)"),
+        Key("ca_file", _path(), "PEM, who vouches for https: of KMS and BSF; default: what the system trusts"),
+    )),
+    Section("credentials", CredentialsConfig, "The key shared with a KMS (KMS-1..8); it stands in a file.", (
+        Key("provider", _one_of("none", "psk", "gba", "modem"),
+            "a provisioned key, or bootstrapping with a USIM in software or in a modem; none: no KMS is used"),
+        Key("identities", _uris(), "who we are (IDRi, IDRr), the usual one first"),
+        Key("psk_identity", _text(), "psk: the name of the key (IDRpsk)"),
+        Key("psk_file", _path(), "psk: a file that only its owner can read, with 16 to 64 octets in hexadecimal"),
+        Key("impi", _text(), "gba, modem: the private identity"),
+        Key("bsf", _host(), "gba, modem: the BSF's name; default: what an impi made from an IMSI says (KMS-8)"),
+        Key("bsf_url", _url(), "gba, modem: where it is; default: http://, then its name"),
+        Key("usim_file", _path(), "gba: a file that only its owner can read, with K and OPc in hexadecimal"),
+        Key("usim_state", _path(), "gba: the file in which the sequence numbers that were seen are kept"),
+        Key("modem_port", _path(), "modem: the device file of its serial port"),
+    )),
+    Section("messages", MessagesConfig, "Protected SIP MESSAGEs (PSK S/MIME).", (
+        Key("cipher", _one_of("GCM", "CCM"), "mode of AES, with 256 bits (MIME-7, MIME-23)"),
+        Key("proof_of_origin", _boolean(), "send and understand proofs of origin with a group key (OPEN-15)"),
+        Key("tolerant", _boolean(), "read bodies that close too early or have bare LF (MIME-19)"),
     )),
     Section("relay", RelayConfig, "The media relay.", (
         Key("max_legs", _integer(1, 16384), "media lines at a time"),

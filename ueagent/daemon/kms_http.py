@@ -23,7 +23,7 @@ RETRIES: Final = 2  # KMS-13
 MIKEY_TYPE: Final = "application/mikey"
 MIKEY_VERSION: Final = 0x01  # first octet of a message; a base64 one begins with "A"
 
-_REPEATED: Final = frozenset({"http_unreachable", "http_timeout", "http_syntax", "kms_unavailable"})
+REPEATED: Final = frozenset({"http_unreachable", "http_timeout", "http_syntax", "kms_unavailable"})
 _REFUSALS: Final = {
     401: ("kms_unauthorized", "the KMS does not know us"),
     403: ("kms_forbidden", "the KMS does not allow it"),
@@ -89,9 +89,7 @@ class KmsClient:
         The credential lives as long as the call. After a 401 credentials are renewed once (KMS-6). UsageError
         `unknown_kms`; KmsError `http_*`, `kms_*`; whatever `create` and `consume` raise.
         """
-        binding = self._bindings.get(kms)
-        if binding is None:
-            raise UsageError("unknown_kms", "no KMS of this name is configured")
+        binding = self._binding(kms)
         renewed = False
         while True:
             credential = await self._credentials.obtain(binding.name)
@@ -115,18 +113,40 @@ class KmsClient:
         left = binding.retries
         while True:
             pending = create(credential)
-            request = HttpRequest(
-                "POST", binding.target(service), {"Content-Type": MIKEY_TYPE}, encode(pending.octets, binding.base64)
-            )
             try:
-                response = await http_client.exchange(binding.origin, request, seconds=binding.timeout, tls=self._tls)
-                answer = message_of(response)
+                answer = await self._once(binding, service, pending.octets)
             except KmsError as error:
-                if error.code not in _REPEATED or not left:
+                if error.code not in REPEATED or not left:
                     raise
                 left -= 1
                 continue
             return consume(pending, answer)
+
+    # For whoever repeats and renews itself: a session's exchange makes its own messages (`keymgmt.mikey_exchange`).
+
+    async def credential(self, kms: bytes) -> KmsCredential:
+        """Whoever asks wipes it. UsageError `unknown_kms`; what the provider raises."""
+        return await self._credentials.obtain(self._binding(kms).name)
+
+    def refused(self, identity: bytes) -> bool:
+        """The KMS does not know `identity`. True: `credential` may bring another one (KMS-6)."""
+        return self._credentials.refused(identity)
+
+    async def send(self, kms: bytes, service: KmsService, octets: bytes) -> bytes:
+        """One attempt. UsageError `unknown_kms`; KmsError, of which the codes in REPEATED are worth another message."""
+        return await self._once(self._binding(kms), service, octets)
+
+    def _binding(self, kms: bytes) -> KmsBinding:
+        binding = self._bindings.get(kms)
+        if binding is None:
+            raise UsageError("unknown_kms", "no KMS of this name is configured")
+        return binding
+
+    async def _once(self, binding: KmsBinding, service: KmsService, octets: bytes) -> bytes:
+        body = encode(octets, binding.base64)
+        request = HttpRequest("POST", binding.target(service), {"Content-Type": MIKEY_TYPE}, body)
+        response = await http_client.exchange(binding.origin, request, seconds=binding.timeout, tls=self._tls)
+        return message_of(response)
 
 
 def message_of(response: HttpResponse) -> bytes:

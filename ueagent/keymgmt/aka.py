@@ -59,6 +59,9 @@ class Usim(Protocol):
     def authenticate(self, rand: bytes, autn: bytes) -> AkaKeys | SyncFailure:
         """16 octets each. AuthenticationFailed `aka_mac`: the network does not know our key. KMS-7."""
 
+    def wipe(self) -> None:
+        """Forgets its key, where it has one at hand."""
+
 
 # -------------------------------------------------------------------------------------------------------- challenge --
 

@@ -69,9 +69,13 @@ class KmsReply:
 
 @dataclass(frozen=True, slots=True)
 class KmsUnreachable:
-    """No answer in time, or none from HTTP; `refused` for an answer that a repetition would not change (401, 403)."""
+    """No answer in time, or none from HTTP; `refused` for an answer that a repetition would not change (401, 403).
+
+    `account`: credentials that were renewed because the KMS did not know the old ones. They serve once (KMS-6).
+    """
 
     refused: bool = False
+    account: KmsAccount | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,7 @@ class MikeyExchange:
         self._tickets, self._replay, self._limit = tickets, replay, limit
         self.state = State.IDLE
         self._tries = 0
+        self._renewed = False
         self._wanted: OfferWanted | None = None
         self._request: PendingRequest | None = None
         self._ticket: GrantedTicket | None = None
@@ -274,10 +279,13 @@ class MikeyExchange:
 
     def _retry(self, event: KmsUnreachable, now: float) -> list[Output]:
         """A new message each time: the KMS's replay cache would refuse the old one (KMS-13)."""
-        if not event.refused and self._tries < RETRIES:
-            self._tries += 1
+        renewed = event.account is not None and not self._renewed
+        if renewed:
+            self._account, self._renewed = event.account or self._account, True
+        if renewed or (event.account is None and not event.refused and self._tries < RETRIES):
+            self._tries += not renewed
             return self._ask_for_ticket(now) if self.state is State.WANTS_TICKET else self._ask_for_keys(now)
-        code = "kms_refused" if event.refused else "kms_unreachable"
+        code = "kms_refused" if event.refused or event.account else "kms_unreachable"
         raise KmsError(code, "the KMS gives no keys for this call")
 
     def _end(self, _event: Closed, _now: float) -> list[Output]:

@@ -41,16 +41,20 @@ class GbaCredentials:
     async def obtain(self, kms: str) -> KmsCredential:
         async with self._busy:
             if self._context is None or self._context.expires - MARGIN <= self._clock():
-                self.close()
+                self._forget()
                 self._context = await self._bootstrap()
             return KmsCredential(self._context.identifier.encode("ascii"), self._context.key_for(kms))
 
     def refused(self, identity: bytes) -> bool:
         if self._context is not None and self._context.identifier.encode("ascii") == identity:
-            self.close()
+            self._forget()
         return True
 
     def close(self) -> None:
+        self._forget()
+        self._usim.wipe()
+
+    def _forget(self) -> None:
         if self._context is not None:
             self._context.wipe()
             self._context = None

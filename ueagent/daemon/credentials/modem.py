@@ -60,6 +60,9 @@ class ModemUsim:
         _expect(status, _OK, "the USIM does not authenticate")
         return _parse_answer(data)
 
+    def wipe(self) -> None:
+        """The key never leaves the card."""
+
 
 class _Card:
     def __init__(self, port: serial.Serial, timeout: float) -> None:
