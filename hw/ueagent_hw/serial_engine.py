@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from ueagent_firmware.link import Description, Link, LinkError
+from ueagent_firmware.messages import Suite
 from ueagent_native.link import AcceleratorLink, Custody, LinkConfig, LinkState, LinkStats
 
 from ueagent_hw.latency import predict
 from ueagent_hw.serial_open import Opened, PortError, open_port
 
+__all__ = ["AcceleratorUnavailable", "Description", "SerialAccelerator", "SerialConfig", "admitted_slots", "ask"]
+
+SUITES: Final = tuple(suite.name for suite in Suite)  # that a slot can hold
 RETRY_SECONDS: Final = 1.0  # between two attempts after a loss
 
 
@@ -39,6 +43,18 @@ def admitted_slots(config: SerialConfig) -> int:
     """Slots that may be used: two directions for each stream, and their RTCP in device custody."""
     streams = config.max_streams or max(1, predict(config.baud).statistical)
     return streams * (4 if config.custody is Custody.DEVICE else 2)
+
+
+def ask(port: str, baud: int) -> tuple[Description, tuple[str, ...]]:
+    """Who is on a port that nobody uses, and warnings about the port. AcceleratorUnavailable."""
+    try:
+        opened = open_port(port, baud)
+        try:
+            return Link(opened.port).hello(), opened.warnings
+        finally:
+            opened.port.close()
+    except (PortError, LinkError) as error:
+        raise AcceleratorUnavailable(str(error)) from None
 
 
 class SerialAccelerator:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from ueagent_hw.serial_engine import RETRY_SECONDS, AcceleratorUnavailable, SerialAccelerator, SerialConfig
 from ueagent_native.link import Custody, LinkState
 
+from ueagent.daemon.accelerator_state import told
 from ueagent.daemon.config import AcceleratorConfig
 from ueagent.daemon.logs import Log
 from ueagent.errors import UsageError
+from ueagent.ipc import api
 
 if TYPE_CHECKING:
     from ueagent_native.link import AcceleratorLink
@@ -20,7 +22,9 @@ class AcceleratorHost:
     """Keeps a session with the device while the agent runs. UsageError `bad_config`: it was never paired."""
 
     def __init__(self, config: AcceleratorConfig, log: Log) -> None:
+        self._config = config
         self._log = log
+        self._reason: str | None = None  # why the last attempt failed
         self._task: asyncio.Task[None] | None = None
         try:
             self._accelerator = SerialAccelerator(
@@ -42,6 +46,11 @@ class AcceleratorHost:
     def link(self) -> AcceleratorLink:
         return self._accelerator.link
 
+    def state(self) -> api.AcceleratorState:
+        """For whoever asks: the device's own words, our counters, and what is wrong."""
+        stats, found = self._accelerator.stats(), self._accelerator.device
+        return told(self._config, found, self._accelerator.warnings, stats, self._reason)
+
     def start(self) -> None:
         """The first attempt is made here, so that early calls find the device; the others in the background."""
         if not self._attempt():
@@ -58,8 +67,10 @@ class AcceleratorHost:
         try:
             found = self._accelerator.connect()
         except AcceleratorUnavailable as error:
-            self._log.warning("accelerator_unavailable", reason=str(error))
+            self._reason = str(error)
+            self._log.warning("accelerator_unavailable", reason=self._reason)
             return False
+        self._reason = None
         self._log.info("accelerator_found", unit=found.unit.hex(), firmware=found.firmware, slots=found.slots)
         for warning in self._accelerator.warnings:
             self._log.warning("accelerator_port", reason=warning)

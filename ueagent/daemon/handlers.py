@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ueagent.daemon.config import Config
 from ueagent.daemon.identities import Identities
@@ -113,7 +113,13 @@ def _session_sdp(entry: Entry, request: _WithSdp, outcome: Outcome, warnings: tu
 
 
 def describe(context: Context, connection: Connection, request: api.DescribeRequest) -> api.DescribeReply:
-    return context.about
+    accelerator = context.relay.accelerator_state()
+    if accelerator is None:
+        return context.about
+    from ueagent.daemon.accelerator_state import engine_state  # loaded by now: there is one
+
+    engines = [engine_state(accelerator), *context.about.engines]
+    return structs.replace(context.about, engines=engines, accelerator=accelerator)
 
 
 def status(context: Context, connection: Connection, request: api.StatusRequest) -> api.StatusReply:

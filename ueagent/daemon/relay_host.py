@@ -114,6 +114,10 @@ class RelayHost:
         """What protects the memory that holds the keys, by name."""
         return [str(flag.name).lower() for flag in ArenaFlags(self._relay.arena_flags)]
 
+    def accelerator_state(self) -> api.AcceleratorState | None:
+        """None: none is configured."""
+        return None if self._accelerator is None else self._accelerator.state()
+
     def start(self, on_event: OnMedia, on_datagram: OnDatagram) -> None:
         """Begin to carry packets. Events and DTLS datagrams are handed over in the running event loop."""
         self._on_event, self._on_datagram = on_event, on_datagram

@@ -16,6 +16,8 @@ SignallingName = Literal["none", "integrity", "confidentiality", "access"]
 MediumName = Literal["audio", "video", "msrp", "bfcp", "udptl", "other"]
 MechanismName = Literal["SDES", "DTLS-SRTP", "MIKEY-TICKET", "TLS", "DTLS", "TLS-PSK", "none"]
 ScopeName = Literal["e2ae", "e2e", "none"]
+CustodyName = Literal["shared", "device"]
+LinkStateName = Literal["stopped", "up", "missed", "locked", "gone", "wrong"]
 EventKind = Literal[
     "security_state",
     "keys_in_place",
@@ -139,6 +141,55 @@ class EngineState(Struct, frozen=True, kw_only=True):
     suites: list[str] = []
 
 
+class AcceleratorDevice(Struct, frozen=True, kw_only=True):
+    """What a serial accelerator says of itself when a session with it begins."""
+
+    unit: str
+    firmware: str
+    engine: str
+    boot: str
+    slots: int
+    credits: int
+    max_packet: int
+    capabilities: list[str]
+    failed_tests: list[str]
+
+
+class AcceleratorCounters(Struct, frozen=True, kw_only=True):
+    """Jobs and answers since the agent began. `fallback`: packets that a CPU did instead; in device custody, nobody."""
+
+    jobs: int = 0
+    done: int = 0
+    missed: int = 0
+    refused: int = 0
+    auth_failures: int = 0
+    damaged: int = 0
+    late: int = 0
+    wrong: int = 0
+    verified: int = 0
+    fallback: int = 0
+    loads: int = 0
+    no_slot: int = 0
+    used_slots: int = 0
+    round_trip_us: int = 0
+
+
+class AcceleratorState(Struct, frozen=True, kw_only=True):
+    """The serial accelerator. `round_trip_us` is the mean; `reason` says why there is no session with the device.
+
+    State: up; stopped (no session yet); missed (deadlines); locked (it rebooted or lost the heartbeat); gone
+    (unplugged); wrong (a result differed from a CPU's).
+    """
+
+    port: str
+    custody: CustodyName
+    state: LinkStateName
+    device: AcceleratorDevice | None = None
+    counters: AcceleratorCounters | None = None
+    warnings: list[str] = []
+    reason: str | None = None
+
+
 class DialogIdentity(Struct, frozen=True, kw_only=True):
     """Call-ID and tags of the SIP dialog an answer belongs to."""
 
@@ -162,6 +213,7 @@ class DescribeReply(Reply, frozen=True, kw_only=True):
     arena: list[str]
     max_sessions: int
     max_message: int
+    accelerator: AcceleratorState | None = None
 
 
 class StatusRequest(Request, frozen=True, kw_only=True):
