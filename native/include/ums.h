@@ -290,6 +290,7 @@ typedef struct ums_relay ums_relay;
 typedef struct ums_relay_config {
   uint32_t max_legs;                         /* capacity */
   uint32_t split_legs;                       /* of them at most so many have RTCP keys of their own */
+  uint32_t early_packets;                    /* packets, of all legs, that wait for receive keys; 0: dropped */
   uint32_t max_ssrc;                         /* per context */
   uint32_t rtp_window_max;                   /* largest replay list a leg may ask for */
   uint32_t event_capacity, control_capacity; /* entries */

@@ -1,5 +1,5 @@
 /*
- * The relay's memory, life cycle and public calls; relay.h says how the four source files share the work.
+ * The relay's memory, life cycle and public calls; relay.h says how the source files share the work.
  *
  * One piece of memory, laid out once:
  *
@@ -24,7 +24,7 @@
 /* ---------------------------------------------------------------------------------------------------- memory -- */
 
 typedef struct layout {
-  size_t legs, ssrcs, pool[2], used[2], commands, events, controls, buffers, total;
+  size_t legs, ssrcs, pool[2], used[2], commands, events, controls, buffers, early, total;
   size_t context[2];
 } layout;
 
@@ -59,7 +59,7 @@ static size_t take(uint64_t *at, uint64_t len) {
 static int lay_out(const ums_relay_config *cfg, layout *lay) {
   if (cfg->max_legs < 1 || cfg->max_legs > MAX_LEGS || cfg->max_ssrc < 1 || cfg->max_ssrc > 1024)
     return 0;
-  if (cfg->split_legs > cfg->max_legs)
+  if (cfg->split_legs > cfg->max_legs || cfg->early_packets > MAX_ENTRIES)
     return 0;
   if (cfg->rtp_window_max < 64 || cfg->rtp_window_max > UMS_MAX_WINDOW)
     return 0;
@@ -83,6 +83,7 @@ static int lay_out(const ums_relay_config *cfg, layout *lay) {
   lay->events = take(&at, ums_spsc_memory(cfg->event_capacity, sizeof(ums_event)));
   lay->controls = take(&at, ums_spsc_memory(cfg->control_capacity, sizeof(ums_control)));
   lay->buffers = take(&at, (uint64_t)RELAY_BURST * RELAY_STRIDE);
+  lay->early = take(&at, (uint64_t)cfg->early_packets * sizeof(relay_early));
   lay->total = (size_t)at;
   return at <= SIZE_MAX;
 }
@@ -131,6 +132,7 @@ ums_status ums_relay_init(ums_relay *r, size_t len, const ums_relay_config *cfg)
   ums_spsc_init(&r->events, base + lay.events, cfg->event_capacity, sizeof(ums_event));
   ums_spsc_init(&r->controls, base + lay.controls, cfg->control_capacity, sizeof(ums_control));
   r->buffers = base + lay.buffers;
+  r->early = (relay_early *)(base + lay.early);
   init_bursts(r);
   if (relay_system_open(r) != 0)
     return UMS_SYSTEM;

@@ -1,9 +1,10 @@
 /*
- * Inside of the relay: what its four source files share.
+ * Inside of the relay: what its source files share.
  *
  *   relay.c        memory, life cycle, the public calls
  *   relay_leg.c    one leg between two bursts: sockets, addresses, mode, keys, timers, counters
  *   relay_path.c   one burst of datagrams: class, direction, SRTP, verdicts, events
+ *   relay_early.c  packets that wait for keys
  *   relay_linux.c  the system: UDP sockets, epoll, recvmmsg and sendmmsg, clock, the thread's loop
  *
  * Who touches what. A public call takes `control`, puts a command into the ring and waits until the thread has run it
@@ -24,9 +25,11 @@
 #include "ums.h"
 #include "ums_accel.h"
 
-#define RELAY_BURST 64      /* datagrams that go through SRTP together */
-#define RELAY_PER_SOCKET 32 /* of one socket per wake-up, so that no leg starves another */
-#define RELAY_STRIDE 2240   /* between packet buffers: above UMS_MAX_PACKET, a multiple of 64, not of 4096 */
+#define RELAY_BURST 64         /* datagrams that go through SRTP together */
+#define RELAY_PER_SOCKET 32    /* of one socket per wake-up, so that no leg starves another */
+#define RELAY_STRIDE 2240      /* between packet buffers: above UMS_MAX_PACKET, a multiple of 64, not of 4096 */
+#define RELAY_EARLY_PER_LEG 50 /* DTLS-9; not above RELAY_BURST */
+#define RELAY_EARLY_MS 500
 #define RELAY_LIMIT_MS 1000 /* rate-limited events and per-second counts */
 
 enum { NET_RTP, NET_RTCP, LOOP_RTP, LOOP_RTCP, RELAY_SOCKETS };
@@ -94,6 +97,15 @@ typedef struct relay_item { /* one datagram of the burst */
   relay_address from;
 } relay_item;
 
+typedef struct relay_early { /* a packet that waits for keys */
+  relay_leg *leg;            /* NULL: free */
+  uint64_t order, until;     /* as it came; ms */
+  relay_address from;
+  uint32_t len;
+  uint8_t in;
+  uint8_t data[UMS_MAX_PACKET];
+} relay_early;
+
 typedef struct relay_batch { /* what one call of protect or unprotect takes */
   size_t n;
   ums_srtp *ctx[RELAY_BURST];
@@ -143,6 +155,8 @@ struct ums_relay {
   struct mmsghdr in[RELAY_BURST], out[RELAY_BURST];
   struct iovec in_vec[RELAY_BURST], out_vec[RELAY_BURST];
   uint8_t *buffers;
+  relay_early *early;
+  uint64_t early_order;
   ums_link *link; /* NULL: no accelerator */
 };
 
@@ -207,6 +221,12 @@ void relay_offload_forget(ums_relay *r, relay_keys *keys); /* its packets under 
 int relay_offload_take(ums_relay *r, relay_item *item, int direction);
 void relay_offload_drain(ums_relay *r); /* what came back leaves; the link's state is looked at */
 int relay_offload_active(const ums_relay *r, const relay_keys *keys);
+
+/* relay_early.c */
+int relay_early_keep(ums_relay *r, const relay_item *item); /* 0: no room, or switched off */
+void relay_early_release(ums_relay *r, relay_leg *leg);     /* keys have come; not within a burst */
+void relay_early_forget(ums_relay *r, const relay_leg *leg);
+void relay_early_tick(ums_relay *r);
 
 /* relay_linux.c; functions that return int answer 0 or an errno */
 int relay_system_open(ums_relay *r);

@@ -116,6 +116,7 @@ ums_status relay_leg_close(ums_relay *r, relay_leg *leg, void *args) {
   }
   for (int i = 0; i < 2; i++)
     drop_part(r, leg, &leg->part[i]);
+  relay_early_forget(r, leg);
   relay_emit(r, leg, UMS_EVENT_LEG_CLOSED, 0, 0);
   reset(leg);
   return UMS_OK;
@@ -175,6 +176,8 @@ ums_status relay_leg_set_mode(ums_relay *r, relay_leg *leg, void *args) {
     if (leg->idle_ms != 0)
       relay_due(r, r->now + leg->idle_ms);
   }
+  if (mode != UMS_LEG_SECURE)
+    relay_early_forget(r, leg);
   leg->mode = (uint8_t)mode;
   return UMS_OK;
 }
@@ -232,6 +235,8 @@ ums_status relay_leg_install(ums_relay *r, relay_leg *leg, void *args) {
     relay_offload_install(r, leg, &part->send, UMS_SEND);
   if (r->link != NULL && keys->receive.ctx != NULL)
     relay_offload_install(r, leg, &part->receive, UMS_RECEIVE);
+  if (keys->receive.ctx != NULL)
+    relay_early_release(r, leg);
   return UMS_OK;
 }
 
@@ -303,6 +308,7 @@ void relay_legs_tick(ums_relay *r) {
   for (uint32_t i = 0; i < r->cfg.max_legs; i++)
     if (r->legs[i].id != 0)
       tick(r, &r->legs[i]);
+  relay_early_tick(r);
   relay_report_lost(r);
 }
 

@@ -99,6 +99,8 @@ static void route(ums_relay *r, relay_item *item) {
       add(network ? &r->unprotect : &r->protect, item, ctx);
       return;
     }
+    if (network && relay_early_keep(r, item))
+      return;
   }
   /* Nothing authenticates a plain packet, so it has to come from where signalling said. */
   if (leg->mode == UMS_LEG_PLAIN && !nowhere &&

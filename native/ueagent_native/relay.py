@@ -73,6 +73,7 @@ class RelayConfig:
 
     max_legs: int = 64
     split_legs: int = 0
+    early_packets: int = 0
     max_ssrc: int = 8
     rtp_window_max: int = 1024
     event_capacity: int = 1024

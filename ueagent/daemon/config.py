@@ -110,6 +110,7 @@ class MessagesConfig:
 class RelayConfig:
     max_legs: int = 256
     split_legs: int = 64
+    early_packets: int = 100
     max_ssrc: int = 8
     idle_seconds: int = 30
     learn_peer: bool = True
@@ -405,6 +406,7 @@ SECTIONS: Final = (
     Section("relay", RelayConfig, "The media relay.", (
         Key("max_legs", _integer(1, 16384), "media lines at a time"),
         Key("split_legs", _integer(0, 16384), "of them with own RTCP keys: DTLS-SRTP without rtcp-mux (DTLS-15)"),
+        Key("early_packets", _integer(0, 4096), "media that wait for DTLS keys, 50 a line; 0: dropped (DTLS-9)"),
         Key("max_ssrc", _integer(1, 1024), "streams of one key at a time"),
         Key("idle_seconds", _integer(0, 86400), "report a line that hears nothing for so long; 0: never"),
         Key("learn_peer", _boolean(), "send where authentic packets come from"),

@@ -99,6 +99,7 @@ class RelayHost:
             RelayConfig(
                 max_legs=settings.max_legs,
                 split_legs=min(settings.split_legs, settings.max_legs),
+                early_packets=settings.early_packets,
                 max_ssrc=settings.max_ssrc,
                 rtp_window_max=WINDOW_MAX,
                 auth_burst=settings.auth_burst,
