@@ -77,6 +77,7 @@ typedef struct relay_leg {
   relay_ssrcs heard, spoken, held;
   uint64_t installed_at, accepted_at, silent_since, idle_ms;
   uint8_t has_keys, told_idle, touched;
+  uint8_t n_early;      /* packets that wait for keys */
   uint64_t burst_until; /* end of the running second of authentication failures; 0: none */
   uint32_t burst_count;
   uint64_t control_until; /* end of the running second of control datagrams */

@@ -6,6 +6,7 @@ import pytest
 from support import relay_rig as rig
 from support.relay_rig import Call, Rig, rtcp, rtp
 from ueagent_native.relay import LegMode, Part
+from ueagent_native.values import NativeError
 
 PER_LEG = 50
 
@@ -122,3 +123,21 @@ def test_a_leg_that_is_closed_leaves_its_places_to_others() -> None:
             arrived(call)
             assert call.stats().dropped_closed == 0
             call.relay.close_leg(call.leg)
+
+
+def test_a_flooded_leg_takes_no_place_of_another() -> None:
+    """DTLS-9."""
+    with Rig(early_packets=PER_LEG + 1) as r:
+        flooded, other = waiting(r), waiting(r)
+        for number in range(PER_LEG + 10):
+            flooded.from_peer(rtp(number))
+        arrived(flooded)
+        other.from_peer(rig.outbound(2).protect(rtp(1)))
+        arrived(other)
+        other.relay.install(other.leg, receive=rig.to_receive(2))
+        assert other.dialer.recv(2048) == rtp(1)
+
+
+def test_places_are_bounded() -> None:
+    with pytest.raises(NativeError):
+        Rig(start=False, early_packets=1 << 17)
