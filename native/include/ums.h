@@ -281,7 +281,8 @@ ums_status ums_kdf(const uint8_t *key, size_t key_len, const uint8_t *salt, size
 
 /*
  * One thread, `max_legs` legs. A leg is one media line: sockets towards the network and towards the dialer. The thread
- * never enters Python. Commands travel to it through a ring read between bursts; events and control datagrams (DTLS)
+ * never enters Python. Commands travel to it through a ring read between bursts; events and control datagrams (DTLS,
+ * and STUN where ICE was negotiated)
  * travel back through rings announced by an eventfd. All ums_relay_* calls may come from any thread; they serialise
  * among themselves and never wait for the packet path longer than one burst.
  */
@@ -294,8 +295,10 @@ typedef struct ums_relay_config {
   uint32_t max_ssrc;                         /* per context */
   uint32_t rtp_window_max;                   /* largest replay list a leg may ask for */
   uint32_t event_capacity, control_capacity; /* entries */
-  uint32_t control_per_second; /* DTLS datagrams per leg and second that reach the control ring; the rest is counted */
-  uint32_t auth_burst;         /* authentication failures per second that make one UMS_EVENT_AUTH_BURST */
+  /* Control datagrams of a leg that reach the ring in a second, of each kind: DTLS, STUN of the peer's address, STUN of
+   * all others. The rest is counted. */
+  uint32_t control_per_second;
+  uint32_t auth_burst; /* authentication failures per second that make one UMS_EVENT_AUTH_BURST */
 } ums_relay_config;
 
 size_t ums_relay_sizeof(const ums_relay_config *cfg); /* 0 when cfg is not valid */
@@ -332,6 +335,9 @@ ums_status ums_relay_close_leg(ums_relay *r, uint32_t leg);
 ums_status ums_relay_set_dialer(ums_relay *r, uint32_t leg, const ums_address *rtp, const ums_address *rtcp);
 ums_status ums_relay_set_peer(ums_relay *r, uint32_t leg, const ums_address *rtp, const ums_address *rtcp);
 ums_status ums_relay_set_mode(ums_relay *r, uint32_t leg, ums_leg_mode mode);
+/* ICE was negotiated: STUN goes to the control ring and may be sent, and only set_peer says where media goes, whatever
+ * learn_peer is. 0 ends it. */
+ums_status ums_relay_set_ice(ums_relay *r, uint32_t leg, int ice);
 /*
  * Keys for one or both directions (NULL: leave that direction). Session keys are derived here, in the caller's thread;
  * the thread switches between two bursts. Sending uses the new context at once. Receiving accepts old and new until
@@ -346,7 +352,7 @@ ums_status ums_relay_install(ums_relay *r, uint32_t leg, ums_part part, const um
                              const ums_srtp_config *receive, uint32_t grace_ms, uint32_t grace_max_ms);
 ums_status ums_relay_set_engine(ums_relay *r, uint32_t leg, const ums_engine *engine); /* NULL: choose per suite */
 /* A datagram of our own from the leg's network socket to `to`, or to the peer when NULL. Only DTLS (first
- * octet 20..63): media cannot leave past SRTP. */
+ * octet 20..63), and STUN (0..3) with ICE: media cannot leave past SRTP. */
 ums_status ums_relay_send(ums_relay *r, uint32_t leg, int rtcp, const ums_address *to, const uint8_t *data, size_t len);
 
 typedef enum ums_event_kind {
@@ -373,7 +379,7 @@ typedef struct ums_event {
 } ums_event;
 size_t ums_relay_events(ums_relay *r, ums_event out[], size_t max); /* removes them */
 
-typedef struct ums_control { /* a DTLS datagram that came in on a network socket */
+typedef struct ums_control { /* a DTLS or STUN datagram that came in on a network socket */
   uint32_t leg, len;
   uint8_t rtcp;
   ums_address from;
@@ -389,8 +395,9 @@ typedef struct ums_leg_stats {
   uint64_t plain_sent, plain_received;      /* packets of mode PLAIN */
   uint64_t from_dialer, to_dialer;          /* datagrams on the loopback side */
   uint64_t dropped_closed; /* arrived while the leg was closed, had no keys or nowhere to go, or from a wrong sender */
-  uint64_t dropped_class;  /* STUN, ZRTP, TURN, unknown first octet (RFC 7983), too short or too long for media */
-  uint64_t control_passed, control_dropped; /* DTLS datagrams */
+  uint64_t
+      dropped_class; /* STUN without ICE, ZRTP, TURN, unknown first octet (RFC 7983), too short or too long for media */
+  uint64_t control_passed, control_dropped; /* DTLS and STUN datagrams */
   uint64_t unknown_ssrc;                    /* failed authentication and belonged to no bound SSRC */
   uint64_t send_errors;
   uint64_t accelerated; /* packets that an accelerator did */

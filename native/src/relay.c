@@ -346,6 +346,8 @@ ums_status ums_relay_set_mode(ums_relay *r, uint32_t leg, ums_leg_mode mode) {
   return call(r, leg, relay_leg_set_mode, &mode);
 }
 
+ums_status ums_relay_set_ice(ums_relay *r, uint32_t leg, int ice) { return call(r, leg, relay_leg_set_ice, &ice); }
+
 /* Here and not in the thread, because a first choice runs the engine's self-test. */
 static const ums_engine *engine_of(const relay_leg *leg, ums_suite suite) {
   return leg->engine != NULL ? leg->engine : ums_engine_choose(suite);

@@ -34,6 +34,9 @@
 
 enum { NET_RTP, NET_RTCP, LOOP_RTP, LOOP_RTCP, RELAY_SOCKETS };
 
+/* Kinds of control datagrams: whoever floods one starves no other. */
+enum { KIND_DTLS, KIND_STUN_PEER, KIND_STUN, RELAY_KINDS };
+
 typedef struct relay_address {
   socklen_t len; /* 0: none */
   union {
@@ -65,7 +68,7 @@ typedef struct relay_part {         /* keys of RTP and RTCP, or of one of them *
 
 typedef struct relay_leg {
   uint32_t id; /* 0: free */
-  uint8_t mode, never_plain, learn_peer;
+  uint8_t mode, never_plain, learn_peer, ice;
   int fd[RELAY_SOCKETS];               /* -1: muxed with RTP */
   uint8_t family[RELAY_SOCKETS];       /* of the socket: 4 or 6 */
   relay_address remote[RELAY_SOCKETS]; /* the peer's and the dialer's ends */
@@ -81,7 +84,7 @@ typedef struct relay_leg {
   uint64_t burst_until; /* end of the running second of authentication failures; 0: none */
   uint32_t burst_count;
   uint64_t control_until; /* end of the running second of control datagrams */
-  uint32_t control_count;
+  uint32_t control_count[RELAY_KINDS];
   uint64_t quiet_until[32]; /* by event kind */
 
   ums_leg_stats totals;   /* without contexts */
@@ -199,6 +202,7 @@ relay_run relay_leg_close;       /* none */
 relay_run relay_leg_set_dialer;  /* relay_remote_args */
 relay_run relay_leg_set_peer;    /* relay_remote_args */
 relay_run relay_leg_set_mode;    /* ums_leg_mode */
+relay_run relay_leg_set_ice;     /* int */
 relay_run relay_leg_install;     /* relay_install_args */
 relay_run relay_leg_set_engine;  /* const ums_engine, or NULL */
 relay_run relay_leg_send;        /* relay_send_args */

@@ -182,11 +182,18 @@ ums_status relay_leg_set_mode(ums_relay *r, relay_leg *leg, void *args) {
   return UMS_OK;
 }
 
+ums_status relay_leg_set_ice(ums_relay *r, relay_leg *leg, void *args) {
+  (void)r;
+  leg->ice = *(const int *)args != 0;
+  return UMS_OK;
+}
+
 ums_status relay_leg_send(ums_relay *r, relay_leg *leg, void *args) {
   (void)r;
   const relay_send_args *send = args;
-  /* Only handshakes leave this way: nobody can send media past SRTP by mistake. */
-  if (ums_demux(send->data, send->len, UMS_CARRIES_BOTH) != UMS_CLASS_DTLS)
+  /* Only handshakes and checks leave this way: nobody can send media past SRTP by mistake. */
+  ums_class class = ums_demux(send->data, send->len, UMS_CARRIES_BOTH);
+  if (class != UMS_CLASS_DTLS && !(class == UMS_CLASS_STUN && leg->ice))
     return UMS_BAD_ARGUMENT;
   int socket = send->rtcp ? NET_RTCP : NET_RTP;
   if (leg->fd[socket] < 0)

@@ -17,18 +17,18 @@ static uint32_t ssrc_of(const relay_item *item) { return ums_load32(item->data +
 
 /* --------------------------------------------------------------------------------------------------- routing -- */
 
-static void take_control(ums_relay *r, relay_item *item) {
+static void take_control(ums_relay *r, relay_item *item, int kind) {
   relay_leg *leg = item->leg;
   if (r->now >= leg->control_until) {
     leg->control_until = r->now + RELAY_LIMIT_MS;
-    leg->control_count = 0;
+    memset(leg->control_count, 0, sizeof leg->control_count);
   }
-  ums_control *slot = leg->control_count < r->cfg.control_per_second ? ums_spsc_reserve(&r->controls) : NULL;
+  ums_control *slot = leg->control_count[kind] < r->cfg.control_per_second ? ums_spsc_reserve(&r->controls) : NULL;
   if (slot == NULL) {
     leg->totals.control_dropped++;
     return;
   }
-  leg->control_count++;
+  leg->control_count[kind]++;
   leg->totals.control_passed++;
   slot->leg = leg->id;
   slot->len = item->len;
@@ -48,7 +48,12 @@ static int classify(ums_relay *r, relay_item *item) {
                                                                        : UMS_CARRIES_BOTH;
   ums_class class = ums_demux(item->data, item->len, carries);
   if (class == UMS_CLASS_DTLS && network) {
-    take_control(r, item);
+    take_control(r, item, KIND_DTLS);
+    return 0;
+  }
+  if (class == UMS_CLASS_STUN && network && leg->ice) {
+    /* Checks that keep a path open go on while somebody else floods. */
+    take_control(r, item, relay_address_equal(&item->from, &leg->remote[item->in]) ? KIND_STUN_PEER : KIND_STUN);
     return 0;
   }
   if (class != UMS_CLASS_RTP && class != UMS_CLASS_RTCP) {
@@ -188,7 +193,7 @@ static void note_received(ums_relay *r, relay_item *item, int newest) {
       relay_due(r, part->former_until);
     }
   }
-  if (leg->learn_peer && !relay_address_equal(&item->from, &leg->remote[item->in])) {
+  if (leg->learn_peer && !leg->ice && !relay_address_equal(&item->from, &leg->remote[item->in])) {
     leg->remote[item->in] = item->from;
     relay_emit_limited(r, leg, UMS_EVENT_PEER_MOVED, 0, 0);
   }

@@ -94,7 +94,7 @@ class RelayEvent:
 
 @dataclass(frozen=True, slots=True)
 class ControlDatagram:
-    """A DTLS datagram that came in on a network socket of the leg."""
+    """A DTLS datagram, or STUN where ICE was negotiated, that came in on a network socket of the leg."""
 
     leg: int
     rtcp: bool
@@ -257,6 +257,10 @@ class Relay:
         """Raises BAD_ARGUMENT for PLAIN on a `never_plain` leg."""
         self._do("ums_relay_set_mode", leg, mode)
 
+    def set_ice(self, leg: int, ice: bool) -> None:
+        """With ICE, STUN comes in `controls()` and may be sent, and media do not move the peer's address."""
+        self._do("ums_relay_set_ice", leg, ice)
+
     def install(
         self,
         leg: int,
@@ -285,7 +289,7 @@ class Relay:
         self._do("ums_relay_set_engine", leg, engine)
 
     def send(self, leg: int, data: Octets, *, rtcp: bool = False, to: Address | None = None) -> None:
-        """A DTLS datagram from the leg's network socket, to the peer unless `to` names another place."""
+        """DTLS, with ICE also STUN, from the leg's network socket: to the peer unless `to` names another place."""
         with ffi.from_buffer("uint8_t[]", data) as raw:
             self._do("ums_relay_send", leg, rtcp, _address(to), raw, len(data))
 

@@ -90,3 +90,57 @@ def test_send_without_any_destination_is_refused() -> None:
         with pytest.raises(NativeError) as refused:
             call.relay.send(call.leg, DTLS)
         assert refused.value.status == Status.BAD_ARGUMENT
+
+
+STUN = bytes.fromhex("000100002112a442") + bytes(12)
+
+
+def test_stun_is_dropped_where_ice_was_not_negotiated() -> None:
+    """DTLS-16."""
+    with Rig() as r:
+        call = r.call()
+        call.from_peer(STUN)
+        rig.eventually(lambda: call.stats().dropped_class == 1)
+        assert r.relay.controls() == []
+
+
+def test_with_ice_stun_reaches_the_owner_and_may_be_sent() -> None:
+    """WEB-4: also while the leg is still closed; and no longer once ICE has ended."""
+    with Rig() as r:
+        call = r.call()
+        call.relay.set_ice(call.leg, True)
+        call.from_peer(STUN)
+        rig.eventually(lambda: call.stats().control_passed == 1)
+        assert r.relay.controls() == [ControlDatagram(call.leg, False, where(call.peer), STUN)]
+        call.relay.send(call.leg, STUN)
+        assert call.peer.recv(2048) == STUN
+        call.relay.set_ice(call.leg, False)
+        call.from_peer(STUN)
+        rig.eventually(lambda: call.stats().dropped_class == 1)
+
+
+def test_flood_of_stun_starves_neither_handshakes_nor_the_checks_of_the_peer() -> None:
+    with Rig(control_per_second=5, control_capacity=64) as r, rig.udp() as flooder:
+        call = r.call()
+        call.relay.set_ice(call.leg, True)
+        for _ in range(40):
+            flooder.sendto(STUN, call.net)
+        call.from_peer(STUN)
+        call.from_peer(DTLS)
+        rig.eventually(lambda: call.stats().control_passed + call.stats().control_dropped == 42)
+        came = [(c.sender, c.data) for c in r.relay.controls()]
+        assert came.count((where(call.peer), STUN)) == 1
+        assert came.count((where(call.peer), DTLS)) == 1
+        # The flood may straddle the end of a second.
+        assert 5 <= came.count((where(flooder), STUN)) <= 10
+
+
+def test_with_ice_authentic_media_from_elsewhere_do_not_move_the_peer() -> None:
+    """RFC 8445, 12: media go to the path that a check nominated."""
+    with Rig() as r, rig.udp() as other:
+        call = r.call().secure()
+        call.relay.set_ice(call.leg, True)
+        other.sendto(rig.outbound(2).protect(rtp(1)), call.net)
+        assert call.dialer.recv(2048) == rtp(1)
+        call.from_dialer(rtp(1))
+        assert rig.inbound(1).unprotect(call.peer.recv(2048)) == rtp(1)
