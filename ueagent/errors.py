@@ -8,7 +8,11 @@ from __future__ import annotations
 
 
 class AgentError(Exception):
-    """Base of every expected failure. `sip_status_hint` is the SIP status a dialer may answer with."""
+    """Base of every expected failure. `sip_status_hint` is the SIP status a dialer may answer with.
+
+    `sip_warning` is the code of a Warning header for that answer, `key_mgmt` the value of an a=key-mgmt that tells the
+    other end what was wrong (RFC 4567, 3.3; KMS-53). Both are set by who refuses an offer.
+    """
 
     def __init__(
         self,
@@ -23,6 +27,8 @@ class AgentError(Exception):
         self.detail = detail
         self.field = field
         self.sip_status_hint = sip_status_hint
+        self.sip_warning: int | None = None
+        self.key_mgmt: str | None = None
 
 
 class UsageError(AgentError):

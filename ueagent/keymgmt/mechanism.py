@@ -7,7 +7,7 @@ A mechanism serves one media line. Events and outputs are values. Attributes tra
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ueagent.errors import AgentError
 from ueagent.model.keys import KeySet
@@ -16,8 +16,25 @@ from ueagent.model.security import ChannelTerms
 from ueagent.wire.dtls_attributes import DtlsParameters
 from ueagent.wire.sdp_attributes import SdesCrypto
 
+if TYPE_CHECKING:  # it brings in the certificate library, which calls without certificates do not need
+    from ueagent.channel.credentials import PskCredentials
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BundleKeys:
+    """What an a=key-mgmt, whose bundle may cover several lines, gives to this one. None: what the line has already."""
+
+    keys: KeySet | PskCredentials | None
+
+    def wipe(self) -> None:
+        if isinstance(self.keys, KeySet):
+            self.keys.wipe()
+        elif self.keys is not None:
+            self.keys.key.wipe()
+
+
 # Typed keying attributes of one m-line. Later mechanisms widen this union with their own.
-KeyAttribute = SdesCrypto | DtlsParameters
+KeyAttribute = SdesCrypto | DtlsParameters | BundleKeys
 
 # -------------------------------------------------------------------------------------------------------- inputs --
 

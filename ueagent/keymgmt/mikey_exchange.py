@@ -177,7 +177,7 @@ class MikeyExchange:
         except AgentError as error:
             if isinstance(event, KmsReply | KmsUnreachable):
                 self._close()
-            return [Failed(error, _error_about(offer, error, now))]
+            return [Failed(error, error_about(offer, error, now))]
 
     # -- Initiator
 
@@ -302,7 +302,7 @@ class MikeyExchange:
         self.state = State.CLOSED
 
 
-def _error_about(offer: bytes | None, error: AgentError, now: float) -> bytes | None:
+def error_about(offer: bytes | None, error: AgentError, now: float) -> bytes | None:
     """An Error message for an offer that we refuse: not about authentication, not to an Error, not for the KMS."""
     if offer is None or isinstance(error, KmsError) or offer[1:2] == bytes((DataType.ERROR,)):
         return None

@@ -171,7 +171,13 @@ def secured_attributes(keying: Iterable[KeyAttribute], *, indicate: bool, paddin
     """The lines that key a medium, `a=3ge2ae:requested` before them when `indicate` (SDP-4)."""
     lines: list[bytes] = []
     for value in keying:
-        lines += build_dtls(value) if isinstance(value, DtlsParameters) else [build_crypto(value, padding=padding)]
+        match value:
+            case DtlsParameters():
+                lines += build_dtls(value)
+            case SdesCrypto():
+                lines.append(build_crypto(value, padding=padding))
+            case _:
+                pass  # the keys of a bundle stand in no text of their line
     return [build_3ge2ae("requested"), *lines] if indicate and lines else lines
 
 
