@@ -11,6 +11,7 @@ import asyncio
 import threading
 from pathlib import Path
 
+import pytest
 from support.agent import AgentProcess
 from support.media import MediaPair, rtp
 from support.peers import LOOPBACK, Baresip, require
@@ -71,6 +72,7 @@ def plain_audio(dialer: MediaPair) -> str:
     return audio_sdp(dialer.address, dialer.rtcp_address[1], "RTP/AVP")
 
 
+@pytest.mark.interop("SDES", "answerer", "baresip")
 def test_call_from_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
     """SDP-9 (c), SDES-7: its RTP/SAVP offer is answered with its tag and suite, and a key of ours."""
 
@@ -91,6 +93,7 @@ def test_call_from_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.interop("SDES", "offerer", "baresip")
 def test_call_to_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
     """SDES-8, SDP-7: the answer of an opportunistic phone (mediaenc=srtp) to our RTP/SAVP offer."""
 

@@ -30,6 +30,7 @@ def openssl_cms(folder: Path, *arguments: str, given: bytes) -> bytes:
     return target.read_bytes()
 
 
+@pytest.mark.interop("S/MIME with PSK", "writer", "openssl")
 @pytest.mark.parametrize("length", [16, 32])
 def test_openssl_opens_what_we_protect(tmp_path: Path, length: int) -> None:
     """MIME-7, MIME-8."""
@@ -41,6 +42,7 @@ def test_openssl_opens_what_we_protect(tmp_path: Path, length: int) -> None:
     assert plain == ENTITY
 
 
+@pytest.mark.interop("S/MIME with PSK", "reader", "openssl")
 @pytest.mark.parametrize("length", [16, 32])
 @pytest.mark.parametrize("stream", [(), ("-stream",)], ids=["DER", "BER in pieces"])
 def test_we_open_what_openssl_protects(tmp_path: Path, length: int, stream: tuple[str, ...]) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import threading
 from pathlib import Path
 
+import pytest
 from support.agent import AgentProcess
 from support.media import MediaPair, rtp
 from support.peers import LOOPBACK, Baresip, require
@@ -67,6 +68,7 @@ async def check(
     assert share_at(samples, OUR_TONE, rate) > 0.8
 
 
+@pytest.mark.interop("DTLS-SRTP", "answerer, client", "baresip")
 def test_dtls_call_from_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
     """DTLS-1, DTLS-4, DTLS-14."""
 
@@ -78,12 +80,14 @@ def test_dtls_call_from_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
                     incoming = await client.accept_offer(sdp=invite.body, signalling="confidentiality")
                     ours = plain_audio(dialer, media_proto(incoming.sdp or ""))  # it offers feedback
                     answer = await client.create_answer(session=incoming.session, sdp=ours)
+                    assert "a=setup:active\r\n" in (answer.sdp or "")
                     await sip.accept((answer.sdp or "").encode())
                     await check(client, incoming.session, dialer, incoming.sdp or "", sip, phone)
 
     asyncio.run(run())
 
 
+@pytest.mark.interop("DTLS-SRTP", "offerer, server", "baresip")
 def test_dtls_call_to_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
     """DTLS-2, DTLS-14."""
 
@@ -98,6 +102,7 @@ def test_dtls_call_to_baresip_is_heard_on_both_ends(tmp_path: Path) -> None:
                     )
                     assert media_proto(offer.sdp or "") == "UDP/TLS/RTP/SAVP"
                     response = await sip.call(f"sip:peer@{LOOPBACK}:{phone.sip_port}", (offer.sdp or "").encode())
+                    assert b"a=setup:active\r\n" in response.body
                     answer = await client.accept_answer(session=offer.session, sdp=response.body, final=True)
                     await check(client, offer.session, dialer, answer.sdp or "", sip, phone)
 

@@ -23,6 +23,7 @@ def agent(folder: Path, suite: str) -> AgentProcess:
     return AgentProcess(folder, policy={"sdes_e2e": "required", "suites": [suite], "accept_suites": [suite]})
 
 
+@pytest.mark.interop("SDES", "answerer", "ffmpeg")
 @pytest.mark.parametrize("suite", FFMPEG_SUITES)
 def test_ffmpeg_calls_and_the_dialer_hears_every_octet(suite: str, tmp_path: Path) -> None:
     """SDES-5: `-srtp_out_params` is the key of the offer."""
@@ -44,6 +45,7 @@ def test_ffmpeg_calls_and_the_dialer_hears_every_octet(suite: str, tmp_path: Pat
     asyncio.run(run())
 
 
+@pytest.mark.interop("SDES", "offerer", "ffmpeg")
 @pytest.mark.parametrize("suite", FFMPEG_SUITES)
 def test_ffmpeg_listens_and_writes_every_octet_of_the_dialer(suite: str, tmp_path: Path) -> None:
     """SDES-5: the key in ffmpeg's SDP is the key of our offer. Our SRTCP BYE must authenticate to end its recording."""

@@ -25,10 +25,13 @@ TEXT, RAM = 16 * 1024, 20 * 1024
 HOOK = 0x20008000  # link_hook of boards/cortex_m.ld
 BOOT = 60.0  # seconds: the emulator on a busy machine
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
-    reason="this machine has no arm-none-eabi-gcc or no qemu-system-arm",
-)
+pytestmark = [
+    pytest.mark.no_row("our own protocol on emulated boards"),
+    pytest.mark.skipif(
+        shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None,
+        reason="this machine has no arm-none-eabi-gcc or no qemu-system-arm",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

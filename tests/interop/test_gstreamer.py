@@ -59,6 +59,7 @@ def dialer_hears_the_peer(dialer: MediaPair, call: Secured) -> None:
         assert dialer.rtcp.recv(2048) == REPORT
 
 
+@pytest.mark.interop("SDES", "offerer", "GStreamer")
 @pytest.mark.parametrize("suite", SUITES)
 def test_call_to_gstreamer_is_bit_exact_both_ways(suite: str, tmp_path: Path) -> None:
     """SRTP-1, SDES-5: each side's key from the SDP protects what that side sends."""
@@ -75,6 +76,7 @@ def test_call_to_gstreamer_is_bit_exact_both_ways(suite: str, tmp_path: Path) ->
     asyncio.run(run())
 
 
+@pytest.mark.interop("SDES", "answerer", "GStreamer")
 @pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"])
 def test_call_from_gstreamer_with_different_mkis_is_bit_exact_both_ways(suite: str, tmp_path: Path) -> None:
     """SDES-10, SDES-12: packets from the peer carry the peer's MKI, ours carry ours (`|1:4`, SDES-11)."""

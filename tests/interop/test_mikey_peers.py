@@ -69,6 +69,7 @@ def gstreamer(*arguments: str) -> dict[str, object]:
     return found
 
 
+@pytest.mark.interop("MIKEY", "writer", "GStreamer")
 @pytest.mark.parametrize("case", [case for case in MESSAGES if "identities" not in case and case != "R_MESSAGE"])
 def test_gstreamer_reads_our_message_and_builds_the_same_octets(case: str) -> None:
     """RFC 3830, 6."""
@@ -82,6 +83,7 @@ def test_gstreamer_reads_our_message_and_builds_the_same_octets(case: str) -> No
     assert found["payloads"] == [names[type(payload)] for payload in ours.payloads]
 
 
+@pytest.mark.interop("MIKEY", "reader", "GStreamer")
 def test_we_read_what_gstreamer_builds() -> None:
     require("gstreamer")
     octets = bytes.fromhex(str(gstreamer("build")["message"]))
@@ -130,6 +132,7 @@ def tshark(octets: bytes, folder: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.interop("MIKEY", "writer", "tshark")
 @pytest.mark.parametrize("case", MESSAGES)
 def test_tshark_reads_our_message_alike(case: str, tmp_path: Path) -> None:
     """RFC 3830, 6."""

@@ -116,6 +116,7 @@ def check_keys(channel: SecureChannel, material: bytes, profile: str) -> None:
     assert receiver.unprotect(sender.protect(RTP)) == RTP
 
 
+@pytest.mark.interop("DTLS-SRTP", "client", "openssl")
 @pytest.mark.parametrize("profile", PROFILES)
 def test_our_client_and_s_server_agree_on_keys(profile: str, tmp_path: Path) -> None:
     """DTLS-11, DTLS-12, DTLS-14."""
@@ -130,6 +131,7 @@ def test_our_client_and_s_server_agree_on_keys(profile: str, tmp_path: Path) -> 
         check_keys(ours, keying_material(server), profile)
 
 
+@pytest.mark.interop("DTLS-SRTP", "server", "openssl")
 @pytest.mark.parametrize("profile", PROFILES)
 def test_our_server_and_s_client_agree_on_keys(profile: str, tmp_path: Path) -> None:
     """DTLS-11, DTLS-12, DTLS-14, TLS-11, TLS-12."""
@@ -143,6 +145,7 @@ def test_our_server_and_s_client_agree_on_keys(profile: str, tmp_path: Path) -> 
             check_keys(ours, keying_material(client), profile)
 
 
+@pytest.mark.interop("DTLS-SRTP", "server", "openssl")
 def test_s_client_hears_why_it_is_refused(tmp_path: Path) -> None:
     """DTLS-8."""
     with udp() as sock:
@@ -163,6 +166,7 @@ def test_s_client_hears_why_it_is_refused(tmp_path: Path) -> None:
             client.wait_for("alert bad certificate")
 
 
+@pytest.mark.interop("DTLS-SRTP", "server", "openssl")
 def test_s_client_without_certificate_is_refused() -> None:
     """DTLS-7, TLS-11."""
     with udp() as sock:
@@ -175,6 +179,7 @@ def test_s_client_without_certificate_is_refused() -> None:
             assert ours.state is State.FAILED
 
 
+@pytest.mark.interop("TLS", "server", "openssl")
 def test_tls_1_3_with_s_client(tmp_path: Path) -> None:
     """TLS-1, TLS-3: the same channel over TCP."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:

@@ -60,6 +60,7 @@ def agreed(foreign: Foreign, peer: Place | None, *, opens: bool, right: bool = T
     return terms(opens=opens, peer=peer, identity=foreign.identity if right else ALICE)
 
 
+@pytest.mark.interop("TLS", "server", "openssl")
 @FORCED
 @KINDS
 def test_s_client_calls_a_line_that_waits(tmp_path: Path, kind: str, version: str) -> None:
@@ -81,6 +82,7 @@ def test_s_client_calls_a_line_that_waits(tmp_path: Path, kind: str, version: st
     asyncio.run(test())
 
 
+@pytest.mark.interop("TLS", "client", "openssl")
 @FORCED
 @KINDS
 def test_we_call_s_server(tmp_path: Path, kind: str, version: str) -> None:
@@ -103,6 +105,7 @@ def test_we_call_s_server(tmp_path: Path, kind: str, version: str) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.interop("TLS", "server", "openssl")
 def test_s_client_with_another_certificate_is_refused(foreign: Foreign) -> None:
     """MSRP-7, BFCP-8."""
 
@@ -118,6 +121,7 @@ def test_s_client_with_another_certificate_is_refused(foreign: Foreign) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.interop("TLS", "server", "openssl")
 def test_s_client_without_a_certificate_is_refused() -> None:
     """TLS-11."""
 
@@ -134,6 +138,7 @@ def test_s_client_without_a_certificate_is_refused() -> None:
     asyncio.run(test())
 
 
+@pytest.mark.interop("UDPTL over DTLS", "server", "openssl")
 @pytest.mark.parametrize("suite", ["ECDHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES128-GCM-SHA256"])
 def test_a_fax_machine_with_rsa_suites_only_is_served(tmp_path: Path, suite: str) -> None:
     """T38-1, T38-8: s_client over DTLS, with the two suites that RFC 7345 demands."""

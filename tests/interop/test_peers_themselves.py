@@ -24,6 +24,8 @@ PROFILES = {
 }
 SSRC = 0x00C0FFEE
 
+pytestmark = pytest.mark.no_row("the peers themselves, without the agent")
+
 
 def libsrtp(suite: str, key_salt: bytes, *, sending: bool) -> Session:
     kind = Policy.SSRC_ANY_OUTBOUND if sending else Policy.SSRC_ANY_INBOUND
