@@ -367,11 +367,12 @@ typedef enum ums_event_kind {
   UMS_EVENT_PEER_MOVED = 9,   /* address learnt from an authentic packet */
   UMS_EVENT_IDLE = 10,        /* nothing accepted from the network for idle_seconds; again only after packets flowed */
   UMS_EVENT_SSRC_FULL = 11,
-  UMS_EVENT_ENGINE = 12,     /* an engine failed */
-  UMS_EVENT_LEG_CLOSED = 13, /* sockets closed, keys wiped */
-  UMS_EVENT_SOCKET = 14,     /* a = errno of a socket that stopped working */
-  UMS_EVENT_LOST = 15,       /* no leg; a = events that found the ring full since the last one */
-  UMS_EVENT_ACCELERATOR = 16 /* no leg; a = ums_link_state */
+  UMS_EVENT_ENGINE = 12,      /* an engine failed */
+  UMS_EVENT_LEG_CLOSED = 13,  /* sockets closed, keys wiped */
+  UMS_EVENT_SOCKET = 14,      /* a = errno of a socket that stopped working */
+  UMS_EVENT_LOST = 15,        /* no leg; a = events that found the ring full since the last one */
+  UMS_EVENT_ACCELERATOR = 16, /* no leg; a = ums_link_state */
+  UMS_EVENT_KEYS_LOST = 17    /* the device that alone had this leg's keys is lost, and the keys with it */
 } ums_event_kind;
 
 typedef struct ums_event {

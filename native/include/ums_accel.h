@@ -13,7 +13,7 @@
  * One descriptor to one device, and the thread that owns it between start and stop. The handshake is done by then. A
  * relay that it is attached to loads its session keys into slots and sends it packets; every packet comes back within
  * its deadline, done or not. What was not done runs on the context's CPU engine (shared custody) or is dropped (device
- * custody: the host has wiped the keys).
+ * custody: no CPU ever does a packet, the host wipes keys once they are in slots, and waits with them until then).
  */
 typedef struct ums_link ums_link;
 

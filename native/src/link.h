@@ -60,6 +60,7 @@ struct ums_link {
   ums_aes wrap_aes;
   ums_ghash wrap_ghash;
   uint8_t slot_used[UMSA_SLOTS];
+  uint8_t slot_wanted, slot_freed; /* keys wait for one; one has come free since */
   uint32_t since_verified;
 
   ums_spsc ring[LINK_PRIORITIES], done;

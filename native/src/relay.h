@@ -225,7 +225,8 @@ void relay_offload_forget(ums_relay *r, relay_keys *keys); /* its packets under 
 /* 1: the accelerator has the packet, or its fate is settled. 0: not for it. */
 int relay_offload_take(ums_relay *r, relay_item *item, int direction);
 void relay_offload_drain(ums_relay *r); /* what came back leaves; the link's state is looked at */
-int relay_offload_active(const ums_relay *r, const relay_keys *keys);
+int relay_offload_serves(const ums_relay *r, const relay_keys *keys);  /* the device and nobody else, if anybody */
+int relay_offload_crowded(const ums_relay *r, const relay_keys *keys); /* device custody: they got no slot */
 
 /* relay_early.c */
 int relay_early_keep(ums_relay *r, const relay_item *item); /* 0: no room, or switched off */

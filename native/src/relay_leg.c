@@ -11,6 +11,7 @@
 
 #include "core.h"
 #include "relay.h"
+#include "srtp.h"
 
 static const int NET[2] = {NET_RTP, NET_RTCP}, LOOP[2] = {LOOP_RTP, LOOP_RTCP};
 
@@ -242,6 +243,8 @@ ums_status relay_leg_install(ums_relay *r, relay_leg *leg, void *args) {
     relay_offload_install(r, leg, &part->send, UMS_SEND);
   if (r->link != NULL && keys->receive.ctx != NULL)
     relay_offload_install(r, leg, &part->receive, UMS_RECEIVE);
+  if (r->link != NULL && relay_offload_crowded(r, &part->receive))
+    drop_former(r, leg, part); /* its slots are for the new keys */
   if (keys->receive.ctx != NULL)
     relay_early_release(r, leg);
   return UMS_OK;
@@ -254,7 +257,7 @@ ums_status relay_leg_set_engine(ums_relay *r, relay_leg *leg, void *args) {
   relay_part *rtp = &leg->part[0], *rtcp = &leg->part[1];
   relay_keys *keys[SETS] = {&rtp->send, &rtp->receive, &rtp->former, &rtcp->send, &rtcp->receive, &rtcp->former};
   for (int i = 0; i < SETS; i++) {
-    if (keys[i]->ctx == NULL)
+    if (keys[i]->ctx == NULL || ums_srtp_engine(keys[i]->ctx) == &ums_engine_surrendered)
       continue;
     engines[i] = wanted != NULL ? wanted : ums_engine_choose(keys[i]->suite);
     const ums_suite_info *suite = ums_suite_find(keys[i]->suite);
@@ -262,7 +265,7 @@ ums_status relay_leg_set_engine(ums_relay *r, relay_leg *leg, void *args) {
       return UMS_UNSUPPORTED;
   }
   for (int i = 0; i < SETS; i++) {
-    if (keys[i]->ctx == NULL)
+    if (keys[i]->ctx == NULL || ums_srtp_engine(keys[i]->ctx) == &ums_engine_surrendered)
       continue;
     ums_status status = ums_srtp_set_engine(keys[i]->ctx, engines[i]);
     if (status != UMS_OK)
@@ -349,7 +352,7 @@ static void current_stats(const relay_leg *leg, int direction, ums_srtp_stats *o
 static const char *engine_name(const ums_relay *r, const relay_keys *keys) {
   if (keys->ctx == NULL)
     return NULL;
-  return r->link != NULL && relay_offload_active(r, keys) ? "serial" : ums_srtp_engine(keys->ctx)->name;
+  return r->link != NULL && relay_offload_serves(r, keys) ? "serial" : ums_srtp_engine(keys->ctx)->name;
 }
 
 ums_status relay_leg_stats_get(ums_relay *r, relay_leg *leg, void *args) {

@@ -48,7 +48,17 @@ static uint32_t number_of(const ums_link *l, const link_entry *e) { return (uint
 
 /* -------------------------------------------------------------------------------------------------------- slots -- */
 
-static int kinds(const ums_link *l) { return l->cfg.custody == UMS_CUSTODY_DEVICE ? 2 : 1; }
+static int in_custody(const ums_link *l) { return l->cfg.custody == UMS_CUSTODY_DEVICE; }
+
+static int surrendered(const relay_keys *keys) { return ums_srtp_engine(keys->ctx) == &ums_engine_surrendered; }
+
+/* Keys of a leg that has others for RTCP serve one kind of packet; RTCP leaves the host in device custody only. */
+static int needs_slot(const ums_link *l, const relay_leg *leg, const relay_keys *keys, int kind) {
+  const relay_part *other = &leg->part[1];
+  if (leg->split && kind != (keys == &other->send || keys == &other->receive || keys == &other->former))
+    return 0;
+  return kind == UMS_RTP || in_custody(l);
+}
 
 static void count_slots(ums_link *l) {
   uint64_t n = 0;
@@ -68,8 +78,10 @@ static uint8_t take_slot(ums_link *l) {
 }
 
 static void leave_slot(ums_link *l, relay_keys *keys, int kind) {
-  if (keys->slot[kind] != 0)
+  if (keys->slot[kind] != 0) {
     l->slot_used[keys->slot[kind] - 1] = 0;
+    l->slot_freed = 1;
+  }
   keys->slot[kind] = keys->slot_state[kind] = keys->slot_bound[kind] = 0;
   count_slots(l);
 }
@@ -121,6 +133,7 @@ static void request_load(ums_link *l, relay_leg *leg, relay_keys *keys, int dire
   if (e == NULL) {
     leave_slot(l, keys, kind);
     link_count(&l->no_slot, 1);
+    l->slot_wanted = 1;
     return;
   }
   flight *f = flight_of(e);
@@ -147,13 +160,26 @@ static void request_load(ums_link *l, relay_leg *leg, relay_keys *keys, int dire
 
 void relay_offload_install(ums_relay *r, relay_leg *leg, relay_keys *keys, int direction) {
   ums_link *l = r->link;
-  if (!link_up(l) || keys->ctx == NULL || keys->ctx->n_keys != 1 || !holds_suite(keys->ctx->suite))
-    return;
-  if (keys->ctx->flags != 0 || ums_srtp_engine(keys->ctx) == &ums_engine_surrendered)
-    return; /* lab contexts stay here; keys that are gone cannot be loaded again */
-  for (int kind = 0; kind < kinds(l); kind++)
-    if (keys->slot[kind] == 0)
+  if (keys->ctx == NULL || surrendered(keys))
+    return; /* keys that are gone cannot be loaded again */
+  if (keys->ctx->n_keys != 1 || !holds_suite(keys->ctx->suite) || keys->ctx->flags != 0) {
+    if (in_custody(l))
+      relay_emit_limited(r, leg, UMS_EVENT_ENGINE, (uint32_t)direction, 0);
+    return; /* lab contexts stay here */
+  }
+  for (int kind = 0; kind < 2 && link_up(l); kind++)
+    if (keys->slot[kind] == 0 && needs_slot(l, leg, keys, kind))
       request_load(l, leg, keys, direction, kind);
+}
+
+static void install_all(ums_relay *r) {
+  for (uint32_t i = 0; i < r->cfg.max_legs; i++) {
+    relay_leg *leg = &r->legs[i];
+    for (int p = 0; p < 2 && leg->id != 0; p++) {
+      relay_offload_install(r, leg, &leg->part[p].send, UMS_SEND);
+      relay_offload_install(r, leg, &leg->part[p].receive, UMS_RECEIVE);
+    }
+  }
 }
 
 static void clear_on_device(ums_link *l, uint8_t slot) {
@@ -180,8 +206,12 @@ void relay_offload_forget(ums_relay *r, relay_keys *keys) {
   }
 }
 
-int relay_offload_active(const ums_relay *r, const relay_keys *keys) {
-  return link_up(r->link) && keys->slot_state[UMS_RTP] == SLOT_READY;
+int relay_offload_serves(const ums_relay *r, const relay_keys *keys) {
+  return in_custody(r->link) || (link_up(r->link) && keys->slot_state[UMS_RTP] == SLOT_READY);
+}
+
+int relay_offload_crowded(const ums_relay *r, const relay_keys *keys) {
+  return in_custody(r->link) && keys->ctx != NULL && r->link->slot_wanted && keys->slot[UMS_RTP] == 0;
 }
 
 static relay_keys *keys_of(const flight *f) {
@@ -204,12 +234,16 @@ static void load_ended(ums_relay *r, link_entry *e) {
   if (e->status != UMSA_STATUS_OK) {
     leave_slot(l, keys, f->kind);
     link_count(&l->no_slot, 1);
+    if (in_custody(l) && link_up(l))
+      relay_emit_limited(r, f->leg, UMS_EVENT_ENGINE, f->direction, 0);
     return;
   }
   keys->slot_state[f->kind] = SLOT_READY;
   link_count(&l->loads, 1);
-  if (l->cfg.custody == UMS_CUSTODY_DEVICE && keys->slot_state[UMS_RTP] == SLOT_READY &&
-      keys->slot_state[UMS_RTCP] == SLOT_READY)
+  int ready = in_custody(l);
+  for (int kind = 0; kind < 2; kind++)
+    ready = ready && (keys->slot_state[kind] == SLOT_READY || !needs_slot(l, f->leg, keys, kind));
+  if (ready)
     ums_srtp_surrender(keys->ctx);
 }
 
@@ -289,8 +323,12 @@ static void complete(ums_link *l, link_entry *e, flight *f) {
     use_result(l, e, f);
     return;
   }
-  if (e->status == UMSA_STATUS_AUTH_FAIL && l->cfg.custody == UMS_CUSTODY_DEVICE) {
-    f->item.job.status = UMS_AUTH_FAIL;
+  if (in_custody(l)) {
+    f->item.job.status = e->status == UMSA_STATUS_AUTH_FAIL ? UMS_AUTH_FAIL : UMS_ENGINE;
+    if (e->status == UMSA_STATUS_OK)
+      disagree(l);
+    else if (e->status != UMSA_STATUS_AUTH_FAIL)
+      link_count(&l->fallback, 1);
     return;
   }
   run_on_cpu(&f->item);
@@ -320,6 +358,18 @@ static void land(ums_relay *r, link_entry *e, relay_item *item) {
     item->go = 0; /* closed meanwhile */
 }
 
+/* The device does not take this packet: a CPU does, or in device custody nobody. */
+static int not_taken(ums_relay *r, relay_item *item, const relay_keys *keys, int kind, int direction) {
+  ums_link *l = r->link;
+  if (!in_custody(l) || surrendered(keys))
+    return 0; /* a CPU engine, or the one that refuses */
+  item->leg->totals.dropped_closed++;
+  link_count(&l->fallback, 1);
+  if (keys->slot_state[kind] != SLOT_LOADING)
+    relay_emit_limited(r, item->leg, UMS_EVENT_ENGINE, (uint32_t)direction, 0);
+  return 1;
+}
+
 int relay_offload_take(ums_relay *r, relay_item *item, int direction) {
   ums_link *l = r->link;
   relay_part *part = relay_part_of(item->leg, item->rtcp);
@@ -327,12 +377,12 @@ int relay_offload_take(ums_relay *r, relay_item *item, int direction) {
   const int kind = item->rtcp;
   const uint32_t ssrc = ums_load32(item->data + (kind ? 4 : 8));
   if (keys->slot_state[kind] != SLOT_READY || !link_up(l) || item->len > UMSA_MAX_PACKET)
-    return 0;
+    return not_taken(r, item, keys, kind, direction);
   if (keys->slot_bound[kind] && keys->slot_ssrc[kind] != ssrc)
-    return 0;
+    return not_taken(r, item, keys, kind, direction);
   link_entry *e = take_entry(l);
   if (e == NULL)
-    return 0;
+    return not_taken(r, item, keys, kind, direction);
   ums_burst burst;
   flight *f = flight_of(e);
   ums_srtp *ctx = keys->ctx;
@@ -374,15 +424,35 @@ int relay_offload_take(ums_relay *r, relay_item *item, int direction) {
 
 /* -------------------------------------------------------------------------------------------------------- events -- */
 
+static void tell_lost_keys(ums_relay *r) {
+  for (uint32_t i = 0; i < r->cfg.max_legs; i++) {
+    relay_leg *leg = &r->legs[i];
+    int lost = 0;
+    for (int p = 0; p < 2 && leg->id != 0; p++)
+      lost |= (leg->part[p].send.ctx != NULL && surrendered(&leg->part[p].send)) ||
+              (leg->part[p].receive.ctx != NULL && surrendered(&leg->part[p].receive));
+    if (lost)
+      relay_emit(r, leg, UMS_EVENT_KEYS_LOST, 0, 0);
+  }
+}
+
 static void look_at_link(ums_relay *r) {
   ums_link *l = r->link;
   const uint32_t state = atomic_load(&l->state), generation = atomic_load(&l->generation);
+  const int fell = l->seen_state == UMS_LINK_UP && (state != UMS_LINK_UP || generation != l->seen_generation);
+  if (fell)
+    tell_lost_keys(r); /* first: who hears of the device knows what it took along */
   if (state != l->seen_state) {
     l->seen_state = state;
     relay_emit(r, NULL, UMS_EVENT_ACCELERATOR, state, 0);
   }
-  if (generation == l->seen_generation)
+  if (generation == l->seen_generation) {
+    if (l->slot_wanted && l->slot_freed && link_up(l)) {
+      l->slot_wanted = l->slot_freed = 0;
+      install_all(r);
+    }
     return;
+  }
   l->seen_generation = generation; /* another session: every slot is empty */
   for (uint32_t i = 0; i < r->cfg.max_legs; i++) {
     relay_leg *leg = &r->legs[i];
@@ -392,10 +462,10 @@ static void look_at_link(ums_relay *r) {
       for (int k = 0; k < 3; k++)
         for (int kind = 0; kind < 2; kind++)
           leave_slot(l, all[k], kind);
-      relay_offload_install(r, leg, &part->send, UMS_SEND);
-      relay_offload_install(r, leg, &part->receive, UMS_RECEIVE);
     }
   }
+  l->slot_wanted = l->slot_freed = 0;
+  install_all(r);
 }
 
 void relay_offload_drain(ums_relay *r) {

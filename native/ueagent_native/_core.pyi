@@ -100,6 +100,7 @@ class _Lib:
     UMS_EVENT_SOCKET: Final[int]
     UMS_EVENT_LOST: Final[int]
     UMS_EVENT_ACCELERATOR: Final[int]
+    UMS_EVENT_KEYS_LOST: Final[int]
     UMS_CUSTODY_SHARED: Final[int]
     UMS_CUSTODY_DEVICE: Final[int]
     UMS_LINK_STOPPED: Final[int]

@@ -57,6 +57,7 @@ class EventKind(IntEnum):
     SOCKET = 14
     LOST = 15
     ACCELERATOR = 16
+    KEYS_LOST = 17
 
 
 class Part(IntEnum):

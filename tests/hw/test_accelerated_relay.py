@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from support.accelerated import SHORT_US, Accelerated
-from support.relay_rig import AES_CM_32, AES_CM_80, GCM_128, GCM_256, Call, eventually, inbound, outbound, rtcp, rtp
+from support.relay_rig import (
+    AES_CM_32,
+    AES_CM_80,
+    GCM_128,
+    GCM_256,
+    PATIENCE,
+    Call,
+    eventually,
+    inbound,
+    outbound,
+    rtcp,
+    rtp,
+    to_receive,
+    to_send,
+)
 from ueagent_native.device import Fault
 from ueagent_native.link import Custody, LinkState
-from ueagent_native.relay import EventKind
+from ueagent_native.relay import EventKind, LegMode, Part
 
 SUITES = (AES_CM_80, AES_CM_32, GCM_128, GCM_256)
 
@@ -240,12 +256,72 @@ def test_when_a_device_with_custody_is_lost_nothing_leaves() -> None:
                 sock.recv(2048)
 
 
-def test_after_the_loss_new_keys_make_the_call_go_on() -> None:
+def silent(*socks: socket.socket) -> bool:
+    """What was sent before has been looked at: nothing of it came out."""
+    for sock in socks:
+        sock.setblocking(False)
+        try:
+            sock.recv(2048)
+        except BlockingIOError:
+            sock.settimeout(PATIENCE)
+        else:
+            return False
+    return True
+
+
+def test_after_the_loss_new_keys_make_the_call_go_on_when_the_device_is_back() -> None:
+    """Until then they wait on the host, and no CPU uses them."""
     with in_custody() as rig:
         call = rig.call().secure()
         rig.wait_loads(4)
         rig.device.fail(Fault.REBOOT)
         call.from_dialer(rtp(1))
         rig.wait_state(LinkState.LOCKED)
+        assert rig.wait_event(EventKind.KEYS_LOST).leg == call.leg
         call.secure()
-        assert talk(call, 1, 3) == (3, 3)  # on the CPU, until the device is back
+        dropped = call.stats().dropped_closed
+        call.from_dialer(rtp(1))
+        call.from_peer(outbound(2).protect(rtp(1)))
+        eventually(lambda: call.stats().dropped_closed == dropped + 2)
+        assert silent(call.peer, call.dialer)
+        rig.connect()
+        rig.wait_loads(8)
+        assert talk(call, 2, 3) == (3, 3)
+        assert call.stats().accelerated == 6
+
+
+def test_with_custody_a_call_that_gets_no_slot_is_silent_until_one_is_free() -> None:
+    """Admission fails closed: the keys wait for a slot, and the session is told."""
+    with in_custody(max_slots=4) as rig:
+        first, second = rig.call().secure(), rig.call().secure()
+        rig.wait_loads(4)
+        second.from_dialer(rtp(1))
+        assert rig.wait_event(EventKind.ENGINE).leg == second.leg
+        assert silent(second.peer)
+        rig.relay.close_leg(first.leg)
+        rig.wait_loads(8)
+        assert talk(second, 2, 3) == (3, 3)
+
+
+def test_with_custody_a_rekey_takes_the_slots_of_the_former_keys_when_there_are_no_others() -> None:
+    with in_custody(max_slots=4) as rig:
+        call = rig.call().secure()
+        rig.wait_loads(4)
+        assert talk(call, 1, 2) == (2, 2)
+        call.secure()
+        rig.wait_loads(8)
+        assert talk(call, 1, 2) == (2, 2)
+
+
+def test_with_custody_own_keys_for_rtcp_take_no_more_slots() -> None:
+    """DTLS-15: two associations, each for one kind of packet."""
+    with in_custody() as rig:
+        call = rig.call()
+        for part in (Part.RTP, Part.RTCP):
+            rig.relay.install(call.leg, part=part, send=to_send(1), receive=to_receive(2))
+        rig.relay.set_mode(call.leg, LegMode.SECURE)
+        rig.wait_loads(4)
+        assert talk(call, 1, 3) == (3, 3)
+        call.dialer_rtcp.sendto(rtcp(), call.loop_rtcp)
+        assert inbound(1).unprotect_rtcp(call.peer_rtcp.recv(2048)) == rtcp()
+        assert (rig.stats().used_slots, call.stats().accelerated) == (4, 7)
