@@ -225,18 +225,19 @@ static relay_keys *keys_of(const flight *f) {
   return NULL;
 }
 
-static void load_ended(ums_relay *r, link_entry *e) {
+/* The leg whose packets may have waited for this; NULL: none. */
+static relay_leg *load_ended(ums_relay *r, link_entry *e) {
   ums_link *l = r->link;
   const flight *f = flight_of(e);
   relay_keys *keys = keys_of(f);
   if (keys == NULL || keys->slot[f->kind] != e->head.slot + 1)
-    return;
+    return NULL;
   if (e->status != UMSA_STATUS_OK) {
     leave_slot(l, keys, f->kind);
     link_count(&l->no_slot, 1);
     if (in_custody(l) && link_up(l))
       relay_emit_limited(r, f->leg, UMS_EVENT_ENGINE, f->direction, 0);
-    return;
+    return NULL;
   }
   keys->slot_state[f->kind] = SLOT_READY;
   link_count(&l->loads, 1);
@@ -245,6 +246,7 @@ static void load_ended(ums_relay *r, link_entry *e) {
     ready = ready && (keys->slot_state[kind] == SLOT_READY || !needs_slot(l, f->leg, keys, kind));
   if (ready)
     ums_srtp_surrender(keys->ctx);
+  return f->direction == UMS_RECEIVE ? f->leg : NULL;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- jobs -- */
@@ -363,6 +365,8 @@ static int not_taken(ums_relay *r, relay_item *item, const relay_keys *keys, int
   ums_link *l = r->link;
   if (!in_custody(l) || surrendered(keys))
     return 0; /* a CPU engine, or the one that refuses */
+  if (keys->slot_state[kind] == SLOT_LOADING && direction == UMS_RECEIVE && relay_early_keep(r, item))
+    return 1; /* until its key is in the slot */
   item->leg->totals.dropped_closed++;
   link_count(&l->fallback, 1);
   if (keys->slot_state[kind] != SLOT_LOADING)
@@ -471,7 +475,8 @@ static void look_at_link(ums_relay *r) {
 void relay_offload_drain(ums_relay *r) {
   ums_link *l = r->link;
   link_entry *landed[RELAY_BURST];
-  size_t n = 0;
+  relay_leg *loaded[LINK_ENTRIES], *leg;
+  size_t n = 0, n_loaded = 0;
   uint64_t count;
   uint32_t *number;
   while (read(l->done_fd, &count, sizeof count) < 0 && errno == EINTR) {
@@ -486,14 +491,16 @@ void relay_offload_drain(ums_relay *r) {
       landed[n++] = e;
       continue;
     }
-    if (e->head.op == UMSA_OP_KEY_LOAD)
-      load_ended(r, e);
+    if (e->head.op == UMSA_OP_KEY_LOAD && n_loaded < LINK_ENTRIES && (leg = load_ended(r, e)) != NULL)
+      loaded[n_loaded++] = leg;
     free_entry(l, e, job ? UMS_MAX_PACKET : 0);
   }
   relay_send_burst(r);
   r->n_items = 0;
   for (size_t i = 0; i < n; i++)
     free_entry(l, landed[i], UMS_MAX_PACKET);
+  for (size_t i = 0; i < n_loaded; i++)
+    relay_early_release(r, loaded[i]);
   look_at_link(r);
 }
 

@@ -290,6 +290,18 @@ def test_after_the_loss_new_keys_make_the_call_go_on_when_the_device_is_back() -
         assert call.stats().accelerated == 6
 
 
+def test_with_custody_what_comes_in_while_keys_are_loaded_waits_for_them() -> None:
+    """DTLS-9: as packets that are earlier than their keys."""
+    with in_custody() as rig:
+        call = rig.call()
+        rig.relay.set_mode(call.leg, LegMode.SECURE)
+        theirs = outbound(2)
+        call.from_peer(theirs.protect(rtp(1)))
+        call.secure()
+        assert call.dialer.recv(2048) == rtp(1)
+        assert call.stats().accelerated == 1
+
+
 def test_with_custody_a_call_that_gets_no_slot_is_silent_until_one_is_free() -> None:
     """Admission fails closed: the keys wait for a slot, and the session is told."""
     with in_custody(max_slots=4) as rig:

@@ -40,7 +40,7 @@ class Accelerated(Rig):
     """A started relay whose link is up; `device` may be made to fail."""
 
     def __init__(self, *, plain: bool = False, device: DeviceConfig | None = None, baud: int = 0, **link: int) -> None:
-        super().__init__(start=False)
+        super().__init__(start=False, early_packets=8)
         link.setdefault("deadline_us", PATIENT_US)
         self.link = AcceleratorLink(LinkConfig(**link))  # type: ignore[arg-type]
         self.device = EmulatedDevice(device or DeviceConfig(key=DEVICE_KEY, plain_load=plain))
