@@ -50,21 +50,34 @@ def default_socket() -> Path:
 
 def sdp_form(sdp: str | bytes | None) -> dict[str, str]:
     """`sdp` as the members of a request: text where it is UTF-8, else base64."""
-    if sdp is None:
-        return {}
-    if isinstance(sdp, str):
-        return {"sdp": sdp}
-    try:
-        return {"sdp": sdp.decode("utf-8")}
-    except UnicodeDecodeError:
-        return {"sdp_base64": base64.b64encode(sdp).decode("ascii")}
+    return {} if sdp is None else _form(sdp, api.SDP_FORMS)
 
 
 def sdp_octets(reply: api.SessionSdp | api.OfferFailedReply) -> bytes:
     """The SDP of a reply, whichever form it came in; empty where there is none."""
-    if reply.sdp_base64 is not None:
-        return base64.b64decode(reply.sdp_base64)
-    return (reply.sdp or "").encode("utf-8")
+    return _octets(reply, api.SDP_FORMS)
+
+
+def body_octets(reply: api.ProtectReply) -> bytes:
+    """The body that MESSAGE carries."""
+    return _octets(reply, api.BODY_FORMS)
+
+
+def content_octets(part: api.OpenReply | api.MessagePart) -> bytes:
+    """What was protected, or a part in clear."""
+    return _octets(part, api.CONTENT_FORMS)
+
+
+def _form(given: str | bytes, forms: tuple[str, str]) -> dict[str, str]:
+    try:
+        return {forms[0]: given if isinstance(given, str) else given.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {forms[1]: base64.b64encode(given).decode("ascii")}  # type: ignore[arg-type]  # a str is decoded
+
+
+def _octets(reply: api.Reply | api.MessagePart, forms: tuple[str, str]) -> bytes:
+    text, encoded = (getattr(reply, form) for form in forms)
+    return base64.b64decode(encoded) if encoded is not None else (text or "").encode("utf-8")
 
 
 class AgentClient:
@@ -294,6 +307,46 @@ class AgentClient:
 
     async def message_describe(self) -> api.MessageDescribeReply:
         return await self._typed(api.MessageDescribeRequest(), api.MessageDescribeReply)
+
+    async def protect_message(
+        self,
+        *,
+        recipient: str,
+        content_type: str,
+        content: str | bytes,
+        sender: str | None = None,
+        resolvers: list[str] | None = None,
+        clear: list[api.MessagePart] | None = None,
+        reuse: bool = False,
+    ) -> api.ProtectReply:
+        """`body_octets` of the reply is what MESSAGE carries. The agent may have to ask its KMS first."""
+        request = api.ProtectRequest(
+            recipient=recipient,
+            content_type=content_type,
+            sender=sender,
+            resolvers=resolvers or [],
+            clear=clear or [],
+            reuse=reuse,
+            **_form(content, api.CONTENT_FORMS),
+        )
+        return await self._typed(request, api.ProtectReply)
+
+    async def open_message(
+        self,
+        *,
+        content_type: str,
+        body: str | bytes,
+        recipient: str | None = None,
+        asserted_identity: str | None = None,
+    ) -> api.OpenReply:
+        """`content_octets` of the reply is what was protected. The agent may have to ask its KMS first."""
+        request = api.OpenRequest(
+            content_type=content_type,
+            recipient=recipient,
+            asserted_identity=asserted_identity,
+            **_form(body, api.BODY_FORMS),
+        )
+        return await self._typed(request, api.OpenReply)
 
 
 async def _events(replies: AsyncIterator[dict[str, Any]]) -> AsyncIterator[api.Event]:

@@ -9,6 +9,7 @@ from support.mikey_world import ALICE, BOB, CAROL, RCC, World, account_of
 
 from ueagent.errors import AgentError
 from ueagent.keymgmt.kms import GrantedTicket
+from ueagent.keymgmt.mikey_replay import ReplayCache
 from ueagent.keymgmt.protected_message import (
     APPLICATION,
     OpenedMessage,
@@ -40,10 +41,19 @@ class Post:
         self.world.profile = self.profile
         self.ledger = KekLedger(self.world.rng)
 
-    def ticket(self, recipients: tuple[bytes, ...] = (BOB,), *, reuse: bool = False) -> GrantedTicket:
+    def ticket(
+        self, recipients: tuple[bytes, ...] = (BOB,), *, reuse: bool = False, life: float = 3600.0
+    ) -> GrantedTicket:
         world = self.world
         wish = wish_for_message(
-            account_of(ALICE), recipients, world.now, world.rng, self.profile, reuse=reuse, proof_of_origin=self.proof
+            account_of(ALICE),
+            recipients,
+            world.now,
+            world.rng,
+            self.profile,
+            reuse=reuse,
+            proof_of_origin=self.proof,
+            life=life,
         )
         return world.ticket(wish)
 
@@ -122,6 +132,30 @@ def test_replayed_message_is_refused() -> None:
     post.read(message)
     with pytest.raises(AgentError):
         post.read(message)
+
+
+def test_stored_message_opens_hours_later_where_both_allow_it_and_once() -> None:
+    """KMS-72, MIME-15: deferred delivery wants a ticket that lasts, and a memory as long."""
+    post = Post()
+    message = post.send(post.ticket(life=86400.0))
+    post.world.now += 5 * 3600.0
+    assert post.refusal(message) == "mikey_invalid_time"
+    post.world.replay = ReplayCache(window=86400.0)
+    assert post.read(message).entity == ENTITY
+    post.world.now += 3600.0
+    assert post.refusal(message) == "mikey_invalid_time"
+    post.world.replay = ReplayCache(window=86400.0)
+    assert post.refusal(message) == "replayed"
+
+
+def test_forged_content_beside_an_authentic_transfer_uses_nothing_up() -> None:
+    """MIME-15: the right one still opens."""
+    post = Post()
+    message = post.send()
+    parts = parse_protected(message.content_type, message.body)
+    forged = replace(parts, cms=parts.cms[:-1] + bytes((parts.cms[-1] ^ 1,)))
+    assert post.refusal(ProtectedMessage(*build_protected(forged, "b1"))) == "content_tag"
+    assert post.read(message).entity == ENTITY
 
 
 def test_object_of_another_message_does_not_open() -> None:

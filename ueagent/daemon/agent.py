@@ -31,6 +31,7 @@ from ueagent.negotiation.capability import Capability
 
 if TYPE_CHECKING:
     from ueagent.daemon.accelerator import AcceleratorHost
+    from ueagent.daemon.messages import Messages
     from ueagent.daemon.ticket_service import TicketService
 
 _DOC = "Media security of IMS phones (3GPP TS 33.328). SDP is the only place where keys cross this interface."
@@ -51,7 +52,7 @@ class Agent:
         self._sessions = Sessions(config.ipc)
         self._subscribers = Subscribers(config.ipc.event_queue)
         self._accelerator = _accelerator(config, log)
-        self._tickets = _ticket_service(config)
+        self._tickets, messages = _ticket_service(config)
         self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
         self._runner = Runner(self._relay, self._sessions, self._subscribers, log)
         capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
@@ -65,6 +66,7 @@ class Agent:
             bindings=Bindings(edge_profile(config), config.ipc),
             identities=Identities(),
             subscribers=self._subscribers,
+            messages=messages,
             log=log,
         )
         limits = Limits(config.ipc.max_clients, config.ipc.max_clients_per_user, config.ipc.max_message)
@@ -179,9 +181,12 @@ def _accelerator(config: Config, log: Log) -> AcceleratorHost | None:
     return AcceleratorHost(config.accelerator, log)
 
 
-def _ticket_service(config: Config) -> TicketService | None:
+def _ticket_service(config: Config) -> tuple[TicketService | None, Messages | None]:
+    """HTTP and its libraries, and those of CMS, serve nobody else."""
     if config.credentials.provider == "none":
-        return None
-    from ueagent.daemon.ticket_service import create_ticket_service  # HTTP and its libraries serve nobody else
+        return None, None
+    from ueagent.daemon.messages import Messages
+    from ueagent.daemon.ticket_service import create_ticket_service
 
-    return create_ticket_service(config.kms, config.credentials, os.urandom, time.time)
+    tickets = create_ticket_service(config.kms, config.credentials, os.urandom, time.time)
+    return tickets, None if tickets is None else Messages(tickets, config.messages)

@@ -102,6 +102,7 @@ class CredentialsConfig:
 @dataclass(frozen=True, slots=True)
 class MessagesConfig:
     cipher: Literal["GCM", "CCM"] = "GCM"
+    max_delay_minutes: int = 5
     proof_of_origin: bool = False
     tolerant: bool = False
 
@@ -400,6 +401,7 @@ SECTIONS: Final = (
     )),
     Section("messages", MessagesConfig, "Protected SIP MESSAGEs (PSK S/MIME).", (
         Key("cipher", _one_of("GCM", "CCM"), "mode of AES, with 256 bits (MIME-7, MIME-23)"),
+        Key("max_delay_minutes", _integer(5, 7 * 24 * 60), "how long one may be under way, stored in between (KMS-72)"),
         Key("proof_of_origin", _boolean(), "send and understand proofs of origin with a group key (OPEN-15)"),
         Key("tolerant", _boolean(), "read bodies that close too early or have bare LF (MIME-19)"),
     )),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct, structs
 
+from ueagent.daemon import message_handlers
 from ueagent.daemon.config import Config
+from ueagent.daemon.forms import form_of, octets_of
 from ueagent.daemon.identities import Identities
 from ueagent.daemon.ipc_server import Connection
 from ueagent.daemon.logs import Log
@@ -43,6 +43,7 @@ from ueagent.wire.sdp import parse_sdp
 
 if TYPE_CHECKING:
     from ueagent.channel.credentials import Identity
+    from ueagent.daemon.messages import Messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Context:
     bindings: Bindings
     identities: Identities
     subscribers: Subscribers
+    messages: Messages | None
     log: Log
 
 
@@ -75,24 +77,12 @@ class _WithSdp(Protocol):
 
 
 def _sdp_of(request: _WithSdp) -> bytes:
-    if (request.sdp is None) == (request.sdp_base64 is None):
-        raise UsageError("sdp_form", "exactly one of sdp and sdp_base64 is set", field="sdp")
-    if request.sdp is not None:
-        return request.sdp.encode("utf-8")
-    try:
-        return base64.b64decode(request.sdp_base64 or "", validate=True)
-    except (binascii.Error, ValueError):
-        raise UsageError("not_base64", "sdp_base64 is not base64", field="sdp_base64") from None
+    return octets_of(request, api.SDP_FORMS)
 
 
 def _sdp_form(octets: bytes, as_base64: bool) -> dict[str, str]:
-    """The form of the request; text that cannot be text is base64 anyway."""
-    if not as_base64:
-        try:
-            return {"sdp": octets.decode("utf-8")}
-        except UnicodeDecodeError:
-            pass
-    return {"sdp_base64": base64.b64encode(octets).decode("ascii")}
+    """The form of the request."""
+    return form_of(octets, api.SDP_FORMS, as_base64=as_base64)
 
 
 def _lines(lines: tuple[LineSecurity, ...]) -> list[api.LineState]:
@@ -319,16 +309,6 @@ def _execute(
     return entry, outcome
 
 
-# --------------------------------------------------------------------------------------------- org.ueagent.Message --
-
-
-def message_describe(
-    context: Context, connection: Connection, request: api.MessageDescribeRequest
-) -> api.MessageDescribeReply:
-    """No mechanism for message bodies is configured: the list is empty."""
-    return api.MessageDescribeReply(mechanisms=[])
-
-
 HANDLERS: Final[Mapping[str, Handle]] = MappingProxyType(
     {
         "org.ueagent.Agent.Describe": describe,
@@ -345,6 +325,8 @@ HANDLERS: Final[Mapping[str, Handle]] = MappingProxyType(
         "org.ueagent.Session.DeclineOffer": decline_offer,
         "org.ueagent.Session.Status": session_status,
         "org.ueagent.Session.Release": release,
-        "org.ueagent.Message.Describe": message_describe,
+        "org.ueagent.Message.Describe": message_handlers.describe,
+        "org.ueagent.Message.Protect": message_handlers.protect,
+        "org.ueagent.Message.Open": message_handlers.open_,
     }
 )

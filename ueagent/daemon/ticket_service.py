@@ -111,12 +111,15 @@ class TicketService:
             self.tickets.keep_granted(wish.terms, ticket.copy())
         return ticket
 
-    async def resolve(self, received: ReceivedTransfer, user: bytes, profile: Profile) -> ResolvedTicket:
+    async def resolve(
+        self, received: ReceivedTransfer, user: bytes, profile: Profile, *, fresh: bool = False
+    ) -> ResolvedTicket:
         """The keys of a ticket that came in; the caller wipes them. Its own KMS where we know it, else ours (KMS-43).
+        `fresh`: ask also where the ticket was resolved before.
 
         ResourceError `resolve_rate` before anything is sent; errors of `KmsClient.exchange` and `consume_resolve_resp`.
         """
-        known = self.tickets.resolved(received.ticket, self.clock())
+        known = None if fresh else self.tickets.resolved(received.ticket, self.clock())
         if known is not None:
             return known.copy()
         self.limit.spend(received.terms.initiator or b"", self.clock())

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 SignallingName = Literal["none", "integrity", "confidentiality", "access"]
 MediumName = Literal["audio", "video", "msrp", "bfcp", "udptl", "other"]
-MechanismName = Literal["SDES", "DTLS-SRTP", "MIKEY-TICKET", "TLS", "DTLS", "TLS-PSK", "none"]
+MechanismName = Literal["SDES", "DTLS-SRTP", "MIKEY-TICKET", "TLS", "DTLS", "TLS-PSK", "S/MIME", "none"]
 ScopeName = Literal["e2ae", "e2e", "none"]
 CustodyName = Literal["shared", "device"]
 LinkStateName = Literal["stopped", "up", "missed", "locked", "gone", "wrong"]
@@ -33,13 +33,16 @@ EventKind = Literal[
 ]
 
 SDP_FORMS: Final = ("sdp", "sdp_base64")
+CONTENT_FORMS: Final = ("content", "content_base64")
+BODY_FORMS: Final = ("body", "body_base64")
+_HIDDEN: Final = frozenset((*SDP_FORMS, *CONTENT_FORMS, *BODY_FORMS))
 
 
 class _Message(Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
-        """SDP may hold keys, and a repr ends in somebody's log."""
+        """SDP may hold keys, contents are private, and a repr ends in somebody's log."""
         shown = ((name, getattr(self, name)) for name in self.__struct_fields__)
-        parts = (f"{name}={'...' if name in SDP_FORMS and value else repr(value)}" for name, value in shown)
+        parts = (f"{name}={'...' if name in _HIDDEN and value else repr(value)}" for name, value in shown)
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -412,7 +415,75 @@ class MessageDescribeRequest(Request, frozen=True, kw_only=True):
 
 
 class MessageDescribeReply(Reply, frozen=True, kw_only=True):
+    """Empty lists: no KMS is configured. `identities` are who this agent is, the usual one first."""
+
     mechanisms: list[MechanismName]
+    identities: list[str] = []
+
+
+class MessagePart(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a body: its Content-Type, its content as text or as base64, its Content-Disposition."""
+
+    content_type: str
+    content: str | None = None
+    content_base64: str | None = None
+    disposition: str | None = None
+
+
+class ProtectRequest(Request, frozen=True, kw_only=True):
+    """A SIP MESSAGE's content in, its protected body out. The content comes as text or as base64.
+
+    `recipient`: the URI that MESSAGE is sent to. `resolvers`: who may open it, if not the recipient: the members of a
+    list, whose URIs go to its server in `clear` (MIME-16). `sender`: which of our identities. `reuse`: one ticket may
+    serve several messages to the same resolvers (MIME-17).
+    """
+
+    recipient: str
+    content_type: str
+    content: str | None = None
+    content_base64: str | None = None
+    sender: str | None = None
+    resolvers: list[str] = []
+    clear: list[MessagePart] = []
+    reuse: bool = False
+
+
+class ProtectReply(Reply, frozen=True, kw_only=True):
+    """Content-Type and body of MESSAGE; base64 where a part in clear is not text. `stream`: too long for UDP."""
+
+    content_type: str
+    body: str | None = None
+    body_base64: str | None = None
+    stream: bool
+
+
+class OpenRequest(Request, frozen=True, kw_only=True):
+    """The Content-Type and body of a SIP MESSAGE that came in. `recipient`: which of our identities it is for.
+
+    A failure's `sip_status_hint` is what MESSAGE is answered with, if it has not been answered (MIME-21).
+    """
+
+    content_type: str
+    body: str | None = None
+    body_base64: str | None = None
+    recipient: str | None = None
+    asserted_identity: str | None = None
+
+
+class OpenReply(Reply, frozen=True, kw_only=True):
+    """`sender` is who the KMS says it is; `origin_proven`: and nobody else could have made it (MIME-18).
+
+    The content is text where it is UTF-8, else base64. `clear` parts came unprotected. A warning
+    `asserted_identity_differs`: the network says somebody else sent it.
+    """
+
+    content_type: str
+    content: str | None = None
+    content_base64: str | None = None
+    sender: str
+    origin_proven: bool
+    clear: list[MessagePart] = []
+    warnings: list[str] = []
 
 
 # ---------------------------------------------------------------------------------------------------------- tables --
@@ -442,6 +513,8 @@ METHODS: Final = MappingProxyType(
         "org.ueagent.Session.Status": Method(SessionStatusRequest, SessionStatusReply),
         "org.ueagent.Session.Release": Method(ReleaseRequest, Empty),
         "org.ueagent.Message.Describe": Method(MessageDescribeRequest, MessageDescribeReply),
+        "org.ueagent.Message.Protect": Method(ProtectRequest, ProtectReply),
+        "org.ueagent.Message.Open": Method(OpenRequest, OpenReply),
     }
 )
 

@@ -271,9 +271,19 @@ def _check_usable(message: Message, ticket: TicketPayload, terms: PolicyTerms, p
 
 
 def verify_transfer_init(
-    received: ReceivedTransfer, resolved: ResolvedTicket, me: bytes, replay: ReplayCache, now: float, profile: Profile
+    received: ReceivedTransfer,
+    resolved: ResolvedTicket,
+    me: bytes,
+    replay: ReplayCache,
+    now: float,
+    profile: Profile,
+    *,
+    remember: bool = True,
 ) -> VerifiedTransfer:
-    """Who began it, proven (RFC 6043, 4.2.3.6; KMS-45). Errors 0 (MAC, Vi), 7 (IDRi), 12; replay 1."""
+    """Who began it, proven (RFC 6043, 4.2.3.6; KMS-45). Errors 0 (MAC, Vi), 7 (IDRi), 12; replay 1.
+
+    Without `remember` the caller notes it in `replay`, once what came with it is proven, too.
+    """
     message, terms = received.message, received.terms
     initiator = identity_of(message, IdRole.INITIATOR) or terms.initiator or b""
     responder = identity_of(message, IdRole.RESPONDER) or me
@@ -296,7 +306,8 @@ def verify_transfer_init(
     protection.check_random(len(rand_i) + rand_r, [resolved.mpki, *(key.key for key in resolved.keys)])
     time = protection.time_of(message)
     replay.check(received.octets, time, initiator, now)
-    replay.remember(received.octets, time, initiator, now)
+    if remember:
+        replay.remember(received.octets, time, initiator, now)
     return VerifiedTransfer(received, resolved, initiator, responder)
 
 

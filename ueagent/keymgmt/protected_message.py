@@ -7,10 +7,12 @@ proof of origin (off by default) needs flag I, and then a GTGK, which is never f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from ueagent.errors import MalformedMessage
+from ueagent.errors import MalformedMessage, ResourceError
+from ueagent.keymgmt import mikey_protection as protection
 from ueagent.keymgmt import mikey_ticket, smime
 from ueagent.keymgmt.kms import REKEY_INTERVAL as REKEY
 from ueagent.keymgmt.kms import SPI_LENGTH, TICKET_LIFE, GrantedTicket, ResolvedTicket, TicketWish, WantedKey
@@ -43,6 +45,7 @@ def wish_for_message(
     *,
     reuse: bool = False,
     proof_of_origin: bool = False,
+    life: float = TICKET_LIFE,
 ) -> TicketWish:
     """One key and everybody who may open the message: users, a PSI, or the members of a list (MIME-12, -16, -17)."""
     flags = MESSAGE_FLAGS
@@ -55,7 +58,7 @@ def wish_for_message(
         initiator=account.user,
         responders=tuple(recipients),
         applications=(APPLICATION,),
-        validity=Validity(float(int(now)), float(int(now + TICKET_LIFE)), REKEY),
+        validity=Validity(float(int(now)), float(int(now + life)), REKEY),
     )
     kind = KeyType.GTGK if proof_of_origin else KeyType.TGK
     return TicketWish(terms, (WantedKey(kind, profile.send.key_length, rng(SPI_LENGTH)),))
@@ -162,7 +165,8 @@ def open_message(
 
     Errors of `verify_transfer_init` and `smime.open_entity`.
     """
-    verified = mikey_ticket.verify_transfer_init(message.transfer, resolved, me, replay, now, profile)
+    # A forged content beside an authentic TRANSFER_INIT must not keep the right one from being opened.
+    verified = mikey_ticket.verify_transfer_init(message.transfer, resolved, me, replay, now, profile, remember=False)
     keys: Transfer = mikey_ticket.accept_without_answer(verified)
     try:
         kek, spi = keys.sessions[0].key, keys.sessions[0].spi
@@ -171,6 +175,9 @@ def open_message(
         entity, mac = smime.open_entity(message.cms, kek, spi, ledger, now=now, until=until)
     finally:
         keys.wipe()
+    with suppress(ResourceError):  # no room: then the ledger alone refuses the replay
+        time = protection.time_of(message.transfer.message)
+        replay.remember(message.transfer.octets, time, verified.initiator, now)
     extensions = [one.data for one in message.transfer.message.all(Extension) if one.kind == ORIGIN_EXTENSION]
     claimed = extensions[0] if len(extensions) == 1 and TicketFlag.I in message.transfer.terms.flags else None
     return OpenedMessage(entity, verified.initiator, smime.proves_origin(mac, claimed))

@@ -18,6 +18,7 @@ from ueagent.crypto import content_encryption, keywrap
 from ueagent.errors import AuthenticationFailed, ResourceError, UsageError
 from ueagent.model.keys import Secret
 from ueagent.wire.cms import AuthEnvelopedData, KekRecipient, build_auth_enveloped_data, parse_auth_enveloped_data
+from ueagent.wire.mime import UNDECIPHERABLE
 
 Rng = Callable[[int], bytes]
 
@@ -27,7 +28,6 @@ _KEK_LENGTH: Final = MappingProxyType({name: length for length, name in _WRAP.it
 _CONTENT: Final = MappingProxyType(
     {(family, length): f"aes{8 * length}-{family}" for family in FAMILIES for length in _WRAP}
 )
-UNDECIPHERABLE: Final = 493  # SIP status, MIME-21; RFC 3261, 21.4.28
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,11 @@ class KmsService:
         return f"http://{self._config.address}:{self._servers[0].port}"
 
     @property
+    def requests(self) -> int:
+        """How many reached the KMS so far."""
+        return self._servers[0].requests
+
+    @property
     def bsf_url(self) -> str:
         return f"http://{self._config.address}:{self._servers[1].port}"
 

@@ -18,6 +18,7 @@ from ueagent.errors import MalformedMessage
 MAX_PARTS: Final = 16
 MAX_HEADERS: Final = 32  # octet lines of one part's header
 MAX_BODY: Final = 1 << 20  # octets
+UNDECIPHERABLE: Final = 493  # SIP status for what cannot be opened: RFC 3261, 21.4.28; MIME-21
 STREAM_ABOVE: Final = 1300  # octets of body: SIP over TCP or TLS; RFC 3261, 18.1.1, MIME-24
 
 MIKEY_TYPE: Final = "application/mikey"
