@@ -43,6 +43,7 @@ from ueagent.session.effects import (
     ReplyError,
     ReplySdp,
     SetDialer,
+    SetIce,
     SetMode,
     SetPeer,
 )
@@ -90,6 +91,7 @@ class FakeRelay:
     receives_installed: int = 0
     dialer: Endpoint | None = None
     peer: Endpoint | None = None
+    ice: bool = False
 
     def install(self, keys: KeySet, send: bool, receive: bool) -> None:
         self.suite, self.window = keys.suite.name, keys.receive_window
@@ -151,13 +153,13 @@ class Agent:
 
     def _perform(self, effect: Effect) -> list[Effect]:
         match effect:
-            case OpenRelay(leg, never_plain, family, loopback_family):
+            case OpenRelay(leg, never_plain, family, loopback_family, mux):
                 if self.no_relay:
                     return self.session.receive(RelayFailed(leg, "no_ports"), self.now)
                 self._ports += 4
                 here = self.address if family == 4 else "2001:db8::10"
                 there = "127.0.0.1" if loopback_family == 4 else "::1"
-                network = Endpoint(here, self._ports, self._ports + 1)
+                network = Endpoint(here, self._ports, self._ports + (not mux))
                 loopback = Endpoint(there, self._ports + 2, self._ports + 3)
                 self.relays[leg] = FakeRelay(network, loopback, never_plain)
                 return self.session.receive(RelayOpened(leg, network, loopback), self.now)
@@ -165,6 +167,8 @@ class Agent:
                 self.relays[leg].dialer = endpoint
             case SetPeer(leg, endpoint):
                 self.relays[leg].peer = endpoint
+            case SetIce(leg, on):
+                self.relays[leg].ice = on
             case SetMode(leg, mode):
                 assert not (mode == "plain" and self.relays[leg].never_plain)
                 self.relays[leg].mode = mode

@@ -348,6 +348,7 @@ SECTIONS: Final = (
         Key("dtls_passive_answer", _boolean(), "let a far side that leaves the choice begin (DTLS-4)"),
         Key("dtls_confidential", _boolean(), "fingerprints, too, want confidential signalling (OPEN-29)"),
         Key("dtls_mtu", _integer(256, 1400), "octets of a handshake datagram (DTLS-29)"),
+        Key("webrtc", _boolean(), "the far side is a browser or its gateway: DTLS-SRTP as WebRTC does it (WEB-6)"),
         Key("streams_active", _boolean(), "open MSRP and BFCP connections ourselves: behind a NAT (MSRP-5)"),
         Key("bfcp_active_is_client", _boolean(), "in BFCP who opens the connection is TLS client (BFCP-4)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),

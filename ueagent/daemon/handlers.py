@@ -135,7 +135,10 @@ def _state(context: Context, entry: Entry) -> api.SessionState:
         age_ms=int((context.runner.now() - entry.began) * 1000),
         call_id=session.dialog.call_id if session.dialog else None,
         lines=_lines(session.lines),
-        counters=[context.relay.counters(line, leg) for line, leg in sorted(entry.legs.items())],
+        counters=[
+            context.relay.counters(line, leg, entry.session.refused_checks(line))
+            for line, leg in sorted(entry.legs.items())
+        ],
     )
 
 
@@ -253,7 +256,8 @@ async def _identity(
     if context.config.policy.dtls_e2ae is Setting.OFF:
         return None
     announced = _evidence(context, connection, request)[0].announced
-    if not any(MECHANISMS[found].certificates for found in announced if found in MECHANISMS):
+    web = context.config.policy.webrtc
+    if not web and not any(MECHANISMS[found].certificates for found in announced if found in MECHANISMS):
         try:
             if not asks_for_certificate(parse_sdp(_sdp_of(request))):
                 return None

@@ -120,7 +120,7 @@ class RelayHost:
         return None if self._accelerator is None else self._accelerator.state()
 
     def start(self, on_event: OnMedia, on_datagram: OnDatagram) -> None:
-        """Begin to carry packets. Events and DTLS datagrams are handed over in the running event loop."""
+        """Begin to carry packets. Events, DTLS and STUN datagrams are handed over in the running event loop."""
         self._on_event, self._on_datagram = on_event, on_datagram
         self._relay.start()
         asyncio.get_running_loop().add_reader(self._relay.fileno(), self._take_events)
@@ -192,6 +192,10 @@ class RelayHost:
         with _Translated():
             self._relay.set_peer(leg, *_addresses(endpoint))
 
+    def set_ice(self, leg: int, on: bool) -> None:
+        with _Translated():
+            self._relay.set_ice(leg, on)
+
     def set_mode(self, leg: int, mode: str) -> None:
         with _Translated():
             self._relay.set_mode(leg, LegMode[mode.upper()])
@@ -210,7 +214,7 @@ class RelayHost:
             )
 
     def send(self, leg: int, data: bytes, to: Place, rtcp: bool) -> bool:
-        """A DTLS datagram from the leg's network socket. False: it did not leave, and is as good as lost on the way."""
+        """A DTLS or STUN datagram from the leg's network socket. False: it did not leave, as if lost on the way."""
         try:
             self._relay.send(leg, data, rtcp=rtcp, to=(to.address, to.port))
         except NativeError as error:
@@ -235,7 +239,7 @@ class RelayHost:
 
     # ------------------------------------------------------------------------------------------------ counters --
 
-    def counters(self, line: int, leg: int) -> api.LineCounters:
+    def counters(self, line: int, leg: int, refused_checks: int = 0) -> api.LineCounters:
         with _Translated():
             stats = self._relay.leg_stats(leg)
             streams = [
@@ -252,7 +256,7 @@ class RelayHost:
                 for word, direction in _STREAMS
                 for stream in self._relay.leg_streams(leg, direction)
             ]
-        return line_counters(line, stats, streams)
+        return line_counters(line, stats, streams, refused_checks)
 
     # ------------------------------------------------------------------------------------------------- sockets --
 
@@ -340,7 +344,9 @@ def media_event(line: int, event: RelayEvent) -> MediaEvent | None:
     )
 
 
-def line_counters(line: int, stats: LegStats, streams: list[api.StreamCounters]) -> api.LineCounters:
+def line_counters(
+    line: int, stats: LegStats, streams: list[api.StreamCounters], refused_checks: int = 0
+) -> api.LineCounters:
     send, receive = stats.send, stats.receive
     return api.LineCounters(
         line=line,
@@ -360,6 +366,7 @@ def line_counters(line: int, stats: LegStats, streams: list[api.StreamCounters])
         unknown_ssrc=stats.unknown_ssrc,
         repeated_index=send.replay + send.too_old,
         held=send.held,
+        refused_checks=refused_checks,
         accelerated=stats.accelerated,
         dropped=stats.dropped_closed + stats.dropped_class + stats.send_errors,
         key_age_ms=stats.key_age_ms,

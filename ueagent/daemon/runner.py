@@ -43,6 +43,7 @@ from ueagent.session.effects import (
     ReplySdp,
     SendDatagram,
     SetDialer,
+    SetIce,
     SetMode,
     SetPeer,
     StartTimer,
@@ -110,7 +111,7 @@ class Runner:
         self._receive(entry, happened)
 
     def datagram(self, leg: int, data: bytes, source: Place, rtcp: bool) -> None:
-        """A DTLS datagram that came in on a leg of the relay."""
+        """A DTLS or STUN datagram that came in on a leg of the relay."""
         owner = self._owners.get(leg)
         if owner is not None:
             entry, line = owner
@@ -152,6 +153,8 @@ class Runner:
                         self._relay.set_dialer(entry.legs[line], endpoint)
                     case SetPeer(line, endpoint):
                         self._relay.set_peer(entry.legs[line], endpoint)
+                    case SetIce(line, on):
+                        self._relay.set_ice(entry.legs[line], on)
                     case SetMode(line, mode):
                         self._relay.set_mode(entry.legs[line], mode)
                     case Notify() as notice:

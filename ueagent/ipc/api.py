@@ -101,6 +101,7 @@ class LineCounters(Struct, frozen=True, kw_only=True):
     unknown_ssrc: int = 0
     repeated_index: int = 0
     held: int = 0
+    refused_checks: int = 0
     accelerated: int = 0
     dropped: int = 0
     key_age_ms: int = 0

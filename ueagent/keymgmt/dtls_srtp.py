@@ -31,6 +31,7 @@ from ueagent.keymgmt.mechanism import (
     Lost,
     OfferRequested,
     Output,
+    PathFound,
     PeerFault,
     PutAttributes,
     RemoteAnswer,
@@ -89,11 +90,13 @@ class _Theirs:
 
 
 class DtlsSrtp:
-    """One media line. `rtcp_mux`: RTP and RTCP share a port, so one association keys both."""
+    """One media line. `rtcp_mux`: RTP and RTCP share a port, so one association keys both. `ice`: where the far side is
+    PathFound tells, in time."""
 
-    def __init__(self, means: Means, *, rtcp_mux: bool, passive_answer: bool = False) -> None:
+    def __init__(self, means: Means, *, rtcp_mux: bool, passive_answer: bool = False, ice: bool = False) -> None:
         self._means = means
         self._mux = rtcp_mux
+        self._ice = ice
         self._preferred = SetupRole.PASSIVE if passive_answer else SetupRole.ACTIVE
         self._state = "idle"
         self._current: _Agreed | None = None
@@ -223,7 +226,7 @@ class DtlsSrtp:
             if proposed.role is SetupRole.ACTIVE and not association.started:
                 if place is not None:
                     association.connect(place, now)
-                else:
+                elif not self._ice:
                     proposed.deadline = None  # on hold before it began: a later offer says where to go
         if any(a.started and not a.established for a in proposed.associations) and proposed.deadline is None:
             proposed.deadline = now + GIVE_UP
@@ -258,6 +261,20 @@ class DtlsSrtp:
     def _timer(self, event: TimerFired, now: float) -> list[Output]:
         for association in self._associations():
             association.expire(now)
+        return []
+
+    def _path(self, event: PathFound, now: float) -> list[Output]:
+        """DYN-18: with ICE a client begins here."""
+        current = self._current
+        if current is None or current.peer == event.peer:
+            return []
+        current.peer = event.peer
+        for association in current.associations:
+            place = _place(event.peer, association.rtcp)
+            association.expect(current.fingerprints, place)
+            if current.role is SetupRole.ACTIVE and not association.started and place is not None:
+                association.connect(place, now)
+                current.deadline = now + GIVE_UP
         return []
 
     def _ignore(self, event: Input, now: float) -> list[Output]:
@@ -388,6 +405,7 @@ class DtlsSrtp:
 _ANYTIME: Final[dict[str, Callable[[DtlsSrtp, Any, float], list[Output]]]] = {
     "DatagramReceived": DtlsSrtp._datagram,
     "TimerFired": DtlsSrtp._timer,
+    "PathFound": DtlsSrtp._path,
     "Closed": DtlsSrtp._close,
 }
 # What may happen in which state. A repeated answer before Settled replaces the last one.
@@ -407,7 +425,12 @@ TRANSITIONS: Final[dict[str, dict[str, Callable[[DtlsSrtp, Any, float], list[Out
         "RolledBack": DtlsSrtp._roll_back,
         **_ANYTIME,
     },
-    "closed": {"Closed": DtlsSrtp._close, "DatagramReceived": DtlsSrtp._ignore, "TimerFired": DtlsSrtp._ignore},
+    "closed": {
+        "Closed": DtlsSrtp._close,
+        "DatagramReceived": DtlsSrtp._ignore,
+        "TimerFired": DtlsSrtp._ignore,
+        "PathFound": DtlsSrtp._ignore,
+    },
 }
 
 
@@ -416,7 +439,7 @@ def create(plan: MediaPlan, policy: SecurityPolicy, rng: Rng, identity: Identity
     profiles = tuple(profile for name in plan.suites if (profile := SUITES[name].dtls_profile) is not None)
     window = policy.video_window if plan.kind is MediaKind.VIDEO else policy.audio_window
     means = Means(identity, profiles, policy.dtls_mtu, window, rng)
-    return DtlsSrtp(means, rtcp_mux=plan.rtcp_mux, passive_answer=policy.dtls_passive_answer)
+    return DtlsSrtp(means, rtcp_mux=plan.rtcp_mux, passive_answer=policy.dtls_passive_answer, ice=plan.ice)
 
 
 def _only(attributes: tuple[object, ...]) -> DtlsParameters:

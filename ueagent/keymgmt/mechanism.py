@@ -101,6 +101,13 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class PathFound:
+    """A connectivity check chose a path to the far side: `peer` can be reached. Repeating it does no harm."""
+
+    peer: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelLost:
     """The connection of the last ChannelReady is gone: the next exchange makes a new one."""
 
@@ -115,6 +122,7 @@ Input = (
     | Closed
     | DatagramReceived
     | TimerFired
+    | PathFound
     | ChannelLost
 )
 

@@ -100,6 +100,7 @@ class SecurityPolicy:
     dtls_passive_answer: bool = False  # DTLS-4: active is recommended
     dtls_confidential: bool = False  # OPEN-29: integrity of signalling suffices unless set
     dtls_mtu: int = 1200  # DTLS-29
+    webrtc: bool = False  # WEB-6: SAVPF, BUNDLE, rtcp-mux and ICE-lite, without a registration's tokens
     streams_active: bool = False  # MSRP-5: behind a NAT that lets nobody in
     bfcp_active_is_client: bool = False  # BFCP-4: else the answerer is TLS server, whoever opens the connection
     audio_window: int = 128  # SRTP-5
@@ -118,6 +119,7 @@ class MediaPlan:
     assured: bool = False
     required: bool = False  # never plain, also not after a re-offer
     rtcp_mux: bool = False  # RTP and RTCP share a port on the network side (DYN-14)
+    ice: bool = False  # connectivity checks are answered, and say where media go
 
 
 @dataclass(frozen=True, slots=True)

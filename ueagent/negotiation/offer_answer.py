@@ -22,6 +22,7 @@ from ueagent.model.media import Direction, Endpoint, MediaKind, Transport, trans
 from ueagent.model.security import Mechanism
 from ueagent.negotiation.planner import Indicator
 from ueagent.wire.dtls_attributes import DtlsParameters, build_dtls, read_dtls
+from ueagent.wire.ice_attributes import in_bundle
 from ueagent.wire.sdp import MediaSection, Sdp
 from ueagent.wire.sdp_attributes import (
     ATTRIBUTES,
@@ -127,12 +128,17 @@ def offers_rtcp_mux(section: MediaSection) -> bool:
     return section.attribute("rtcp-mux") is not None
 
 
-def peer_endpoint(section: MediaSection, family: int, *, mux: bool = False) -> Endpoint | None:
-    """Where the far side receives; None on hold by `c=0.0.0.0` (DYN-9). `mux`: RTCP has no port of its own here."""
-    if section.legacy_hold:
+def peer_endpoint(section: MediaSection, family: int, *, mux: bool = False, checked: bool = False) -> Endpoint | None:
+    """Where the far side receives; None on hold by `c=0.0.0.0` (DYN-9), and where checks will say it (`checked`).
+
+    `mux`: RTCP has no port of its own here.
+    """
+    if section.legacy_hold and not checked:
         return None
     if mux and not offers_rtcp_mux(section):
         raise NegotiationFailed("rtcp_mux_withdrawn", "RTP and RTCP no longer share a port", field="rtcp-mux")
+    if checked:
+        return None
     endpoint = section.endpoint if mux else _unmuxed(section)
     if endpoint is None:
         raise _no_address("media_address", "no media address that is an IP literal")
@@ -181,11 +187,16 @@ def secured_attributes(keying: Iterable[KeyAttribute], *, indicate: bool, paddin
     return [build_3ge2ae("requested"), *lines] if indicate and lines else lines
 
 
-def rewrite(section: MediaSection, proto: str, endpoint: Endpoint, added: Sequence[bytes] = ()) -> MediaSection:
-    """The line for the other side: its transport, the relay's address there, and `added` for what was owned."""
+def rewrite(
+    section: MediaSection, proto: str, endpoint: Endpoint, added: Sequence[bytes] = (), *, checked: bool = False
+) -> MediaSection:
+    """The line for the other side: its transport, the relay's address there, and `added` for what was owned.
+
+    `checked`: its address comes from checks, and `c=0.0.0.0` is no hold (RFC 8840, 4.1.1).
+    """
     direction = section.direction
     ours = section.without(lambda attribute: attribute.name in OWNED).with_proto(proto).with_port(endpoint.rtp_port)
-    if section.legacy_hold:
+    if section.legacy_hold and not checked:
         ours = ours.with_direction(_HELD[direction])
     ours = ours.with_own_address(endpoint.address).with_attributes(added)
     if endpoint.rtcp_port == endpoint.rtp_port:
@@ -204,15 +215,30 @@ def plain_proto(section: MediaSection) -> str:
     return section.proto if transport is None else transport.plain
 
 
-def finish(sdp: Sdp, all_ours: bool, address: str | None) -> Sdp:
-    """The session level after the media: no BUNDLE (DYN-16); where every line is ours also no keying, no ICE, and the
-    address of the relay."""
+def identified(section: MediaSection, tag: bytes | None) -> MediaSection:
+    """With `a=mid` of that value, or without (RFC 5888)."""
+    return section.with_attributes([] if tag is None else [b"a=mid:" + tag], replacing=("mid",))
+
+
+def tag_of(section: MediaSection) -> bytes | None:
+    attribute = section.attribute("mid")
+    return None if attribute is None else (attribute.value or b"").strip()
+
+
+def bundled(sdp: Sdp) -> tuple[bytes, ...]:
+    """The tags of the lines that an offer bundles."""
+    return in_bundle(group.value or b"" for group in sdp.session.attributes_named("group"))
+
+
+def finish(sdp: Sdp, all_ours: bool, address: str | None, added: Sequence[bytes] = ()) -> Sdp:
+    """The session level after the media: no BUNDLE (DYN-16) but that of `added`; where every line is ours also no
+    keying, no ICE, and the address of the relay."""
     session = sdp.session.without(lambda a: a.name == "group" and (a.value or b"").strip().startswith(b"BUNDLE"))
     if all_ours:
         session = session.without(lambda attribute: attribute.name in OWNED)
         if address is not None and session.own_connection is not None:
             session = session.with_own_address(address)
-    return sdp.with_session(session)
+    return sdp.with_session(session.with_attributes(added, replacing=("ice-lite",) if added else ()))
 
 
 def _no_address(code: str, detail: str) -> NegotiationFailed:

@@ -60,6 +60,7 @@ class OfferedLine:
     keying: frozenset[Mechanism]  # whose attributes it holds
     indicator: Indicator = Indicator.ABSENT
     rtcp_mux: bool = False  # offered, and the relay's leg can do it
+    ice: bool = False  # offered
 
 
 def at_least(setting: Setting, wanted: Setting) -> bool:
@@ -100,6 +101,7 @@ _OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
         # A demand for e2e is not met by less; e2e on the other hand protects the access too.
         ("policy", lambda _, p, c: p.sdes_e2e is Setting.REQUIRED and not c.emergency),
         ("policy", lambda m, p, c: _outranked(m, p) and not c.emergency),
+        ("policy", lambda m, p, c: p.webrtc and m is not Mechanism.DTLS_SRTP),  # RFC 8827, 6.5
         (
             "policy",
             lambda m, p, c: not at_least(_E2AE_SETTING[m](p), Setting.ALLOWED if c.emergency else Setting.PREFERRED),
@@ -133,7 +135,8 @@ def plan_offer(
         obstacles = _OBSTACLES[scope]
         reason = next((word for word, stands in obstacles if stands(mechanism, policy, circumstances)), None)
         if reason is None:
-            plan = _plan(mechanism, line, kind, scope, policy, required)
+            web = policy.webrtc and mechanism is Mechanism.DTLS_SRTP
+            plan = _plan(mechanism, line, kind, scope, policy, required, rtcp_mux=web, ice=web)
             return Decision(plan, "access-edge" if scope is Scope.E2AE else _far_end(circumstances))
         reasons.append(reason)
     reason = max(reasons, key=_TELLS.index)
@@ -226,7 +229,9 @@ def _secured(
     if not _accepted(mechanism, scope, policy, circumstances.emergency):
         raise NegotiationFailed("policy", f"media line {line}: {scope.value} is not allowed", field=f"m={line}")
     sure = scope is Scope.E2AE and applied and announced
-    plan = _plan(mechanism, line, kind, scope, policy, required, assured=sure, rtcp_mux=offered.rtcp_mux)
+    mux = offered.rtcp_mux and mechanism is Mechanism.DTLS_SRTP  # DYN-14
+    ice = policy.webrtc and mux and offered.ice
+    plan = _plan(mechanism, line, kind, scope, policy, required, assured=sure, rtcp_mux=mux, ice=ice)
     if scope is Scope.E2AE:
         return Decision(plan, "access-edge")
     # `applied` without evidence, or a fingerprint without any: somebody, somewhere (GEN-12; SDP-9 (b), (e)).
@@ -269,12 +274,12 @@ def _plan(
     *,
     assured: bool | None = None,
     rtcp_mux: bool = False,
+    ice: bool = False,
 ) -> MediaPlan:
     """`assured` None: by scope. e2e SDES never is: every SIP node on the path can read the keys (SDES-21)."""
     suites = _suites(mechanism, kind, policy)
     sure = scope is Scope.E2AE if assured is None else assured
-    mux = rtcp_mux and mechanism is Mechanism.DTLS_SRTP  # DYN-14: in answers only
-    return MediaPlan(line, kind, mechanism, scope, suites, assured=sure, required=required, rtcp_mux=mux)
+    return MediaPlan(line, kind, mechanism, scope, suites, sure, required, rtcp_mux, ice)
 
 
 def _far_end(circumstances: Circumstances) -> str:

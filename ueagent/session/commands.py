@@ -123,7 +123,7 @@ class MediaEvent:
 
 @dataclass(frozen=True, slots=True)
 class DatagramReceived:
-    """A DTLS datagram that came to a leg's network socket, `rtcp` to the one of RTCP."""
+    """A DTLS or STUN datagram that came to a leg's network socket, `rtcp` to the one of RTCP."""
 
     leg: int
     data: bytes = field(repr=False)

@@ -39,6 +39,14 @@ class SetPeer:
 
 
 @dataclass(frozen=True, slots=True)
+class SetIce:
+    """STUN datagrams of this leg's network socket are wanted, and only SetPeer says where media go; or no longer."""
+
+    leg: int
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SetMode:
     """closed, secure or plain; see ums_leg_mode."""
 
@@ -62,7 +70,7 @@ class InstallKeys:
 
 @dataclass(frozen=True, slots=True)
 class SendDatagram:
-    """A DTLS datagram out of the leg's network socket, `rtcp` out of the one of RTCP. It may get lost."""
+    """A DTLS or STUN datagram out of the leg's network socket, `rtcp` out of the one of RTCP. It may get lost."""
 
     leg: int
     data: bytes = field(repr=False)
@@ -128,6 +136,7 @@ Effect = (
     OpenRelay
     | SetDialer
     | SetPeer
+    | SetIce
     | SetMode
     | InstallKeys
     | SendDatagram

@@ -5,7 +5,7 @@ Keys of all tables are indices of m-lines. The session's own table of legs is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ueagent.errors import AgentError, UsageError
@@ -16,6 +16,7 @@ from ueagent.negotiation.planner import security_required
 from ueagent.session.commands import Evidence, RelayOpened
 from ueagent.session.effects import Effect
 from ueagent.session.leg import Leg
+from ueagent.wire.ice_attributes import build_ice
 from ueagent.wire.sdp import MediaSection, Sdp, build_sdp
 
 if TYPE_CHECKING:
@@ -124,16 +125,29 @@ class Exchange:
             warnings += noted
         return {line: self.legs[line] for line in sorted(accepted)}, effects, warnings
 
-    def text(self, sdp: Sdp, side: Side) -> bytes:
+    def text(self, sdp: Sdp, side: Side, added: Sequence[bytes] = ()) -> bytes:
         """`sdp` with its session level finished, as octets."""
         ports = next((leg.ports for leg in self.legs.values() if leg.ports is not None), None)
-        return build_sdp(finish(sdp, not self.passing, None if ports is None else side(ports).address))
+        return build_sdp(finish(sdp, not self.passing, None if ports is None else side(ports).address, added))
 
 
 def endpoint_of(leg: Leg, side: Side) -> Endpoint:
     if leg.ports is None:
         raise RuntimeError(f"line {leg.line} has no relay")
     return side(leg.ports)
+
+
+def ice_attributes(leg: Leg) -> list[bytes]:
+    """Of the line towards the network, where ICE is part of the exchange."""
+    ours = leg.path.ours
+    return [] if ours is None else build_ice(ours, endpoint_of(leg, network_side))
+
+
+def session_attributes(legs: Iterable[Leg], tag: bytes | None) -> list[bytes]:
+    """Of the session towards the network: `tag` is bundled, alone, since every line has a relay of its own (DYN-16);
+    checks are answered, not sent (RFC 8839, 5.3)."""
+    lite = [b"a=ice-lite"] if any(leg.path.ours is not None for leg in legs) else []
+    return lite if tag is None else [b"a=group:BUNDLE " + tag, *lite]
 
 
 def check_count(offer: Sdp, before: int, error: Callable[[str, str], AgentError]) -> None:

@@ -25,6 +25,7 @@ from ueagent.keymgmt.mechanism import (
     Lost,
     OfferRequested,
     Output,
+    PathFound,
     PeerFault,
     PutAttributes,
     RemoteAnswer,
@@ -49,6 +50,8 @@ from ueagent.session.effects import (
     SetPeer,
     StartTimer,
 )
+from ueagent.session.path import ENDPOINT, Path
+from ueagent.wire.ice_attributes import IceParameters
 
 if TYPE_CHECKING:
     from ueagent.channel.credentials import Identity
@@ -104,6 +107,7 @@ class Leg:
         self._mode = "closed"
         self._rekey_due = False
         self._proposal: _Proposal | None = None
+        self.path = Path(line, rng)
         self.refused: tuple[Attempt, ...] = ()  # what the far side did not take in the offer in progress (POL-6)
 
     # ----------------------------------------------------------------------------------------------- exchange --
@@ -157,11 +161,23 @@ class Leg:
             mechanism = create_mechanism(plan, self._policy, self._rng, self._identity)
         self._proposal = _Proposal(decision, mechanism, dialer or self._dialer, peer or self._peer)
 
+    def meet(self, peer: Endpoint | None) -> None:
+        """Where the far side receives, as its offer says."""
+        self._proposed.peer = peer or self._peer
+
     def weaken(self, decision: Decision, now: float) -> None:
         """The far side refused what is proposed; this is proposed instead."""
         self.refused = (*self.refused, self.attempt)
         self.roll_back(now)
         self.begin(decision)
+
+    def offer_ice(self) -> list[Effect]:
+        """An offer of ours begins to be written."""
+        return self.path.offer() if self.proposed.ice else []
+
+    def read_ice(self, theirs: IceParameters | None) -> bool:
+        """What the far side says of ICE. Whether its checks say where it is: then its SDP does not."""
+        return self.path.read(theirs if self.proposed.ice else None)
 
     def open_relay(self, family: int) -> OpenRelay:
         dialer = self._proposed.dialer
@@ -206,7 +222,7 @@ class Leg:
     def settle(self, identity: str | None, now: float) -> tuple[list[Effect], list[str]]:
         """Offer and answer stand: effects in order, and warnings for the reply."""
         proposal, self._proposal = self._proposed, None
-        effects: list[Effect] = []
+        effects = self.path.settle()
         if proposal.dialer is not None and proposal.dialer != self._dialer:
             effects.append(SetDialer(self.line, proposal.dialer))
         if proposal.keys is not None:
@@ -217,11 +233,13 @@ class Leg:
         if mode != self._mode:
             effects.append(SetMode(self.line, mode))
         outputs = [] if proposal.mechanism is None else proposal.mechanism.handle(Settled(), now)
+        if proposal.mechanism is not None and self.path.chosen is not None:
+            outputs += proposal.mechanism.handle(PathFound(ENDPOINT), now)
         if self._mechanism is not None and self._mechanism is not proposal.mechanism:
             self._mechanism.handle(Closed(), now)
         before = self.security
         self.security = self._settled_security(proposal, identity)
-        self.plan = proposal.decision.plan
+        self.plan = replace(proposal.decision.plan, ice=self.path.in_use)
         self._mechanism, self._mode = proposal.mechanism, mode
         self._dialer, self._peer = proposal.dialer, proposal.peer
         if proposal.keys is not None:
@@ -234,6 +252,7 @@ class Leg:
     def roll_back(self, now: float) -> None:
         """The exchange failed: what held before holds (SDES-16). Keys that were not handed over are wiped."""
         proposal, self._proposal = self._proposal, None
+        self.path.roll_back()
         if proposal is None:
             return
         if proposal.keys is not None:
@@ -270,16 +289,22 @@ class Leg:
     def drive(self, happened: DatagramReceived | TimerFired, now: float) -> list[Effect]:
         """A datagram or a timer for whoever keys this line, or is about to."""
         event: Input = keying.TimerFired()
+        effects: list[Effect] = []
         if isinstance(happened, DatagramReceived):
-            event = keying.DatagramReceived(happened.data, happened.source, happened.rtcp)
+            chosen = self.path.chosen
+            effects, left = self.path.take(happened)
+            if left is not None:
+                event = keying.DatagramReceived(left.data, left.source, left.rtcp)
+            elif self.path.chosen != chosen:
+                event = PathFound(ENDPOINT)
+            else:
+                return effects
         proposed = None if self._proposal is None else self._proposal.mechanism
         served = [self._mechanism] if self._mechanism is proposed else [proposed, self._mechanism]
-        return [
-            effect
-            for mechanism in served
-            if mechanism is not None
-            for effect in self._carry_out(mechanism.handle(event, now))
-        ]
+        for mechanism in served:
+            if mechanism is not None:
+                effects += self._carry_out(mechanism.handle(event, now))
+        return effects
 
     def _carry_out(self, outputs: list[Output]) -> list[Effect]:
         """What a mechanism does when nobody asked it for attributes."""
@@ -287,7 +312,8 @@ class Leg:
         for output in outputs:
             match output:
                 case keying.SendDatagram(data, to, rtcp):
-                    effects.append(SendDatagram(self.line, data, to, rtcp))
+                    sent = self.path.address(SendDatagram(self.line, data, to, rtcp))
+                    effects += [] if sent is None else [sent]
                 case keying.StartTimer(seconds):
                     effects.append(StartTimer(self.line, seconds))
                 case KeysReady():

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import Final
 
 from ueagent.errors import AgentError, NegotiationFailed
 from ueagent.keymgmt.registry import secure_transport
-from ueagent.model.media import transport_named
+from ueagent.model.media import MediaKind, transport_named
 from ueagent.model.security import Mechanism, MediaPlan, Scope
 from ueagent.negotiation.offer_answer import (
     address_family,
     dialer_endpoint,
+    identified,
     is_rtp,
     peer_endpoint,
     read_keying,
     reject,
     rewrite,
     secured_attributes,
+    tag_of,
 )
 from ueagent.negotiation.planner import Decision, plan_offer
 from ueagent.session.effects import Effect
-from ueagent.session.exchange import Exchange, endpoint_of, loopback_side, network_side
+from ueagent.session.exchange import (
+    Exchange,
+    endpoint_of,
+    ice_attributes,
+    loopback_side,
+    network_side,
+    session_attributes,
+)
 from ueagent.session.leg import Leg
+from ueagent.wire.ice_attributes import read_ice
 from ueagent.wire.sdp import MediaSection, Sdp
 
 RETRY_STATUSES: Final = frozenset({488, 606})  # POL-6
@@ -70,10 +81,25 @@ class OwnOffer(Exchange):
             added = secured_attributes(
                 keying, indicate=leg.proposed.scope is Scope.E2AE, padding=self.policy.sdes_padding
             )
-            proto = _network_proto(section, leg)
+            effects += leg.offer_ice()
+            if leg.proposed.ice:
+                added += [b"a=rtcp-mux-only", *ice_attributes(leg)]
+                if tag_of(section) is None:
+                    section = identified(section, self._new_tag(line))
+            proto = self._network_proto(self.offer.media[line], leg)
             sdp = sdp.with_media(line, rewrite(section, proto, endpoint_of(leg, network_side), added))
             effects += leg.set_dialer()
-        return self.text(sdp, network_side), effects
+        return self.text(sdp, network_side, session_attributes(self.legs.values(), self._bundle(sdp))), effects
+
+    def _new_tag(self, line: int) -> bytes:
+        taken = {tag_of(section) for section in self.offer.media}
+        return next(tag for tag in (b"%d" % number for number in count(line)) if tag not in taken)
+
+    def _bundle(self, sdp: Sdp) -> bytes | None:
+        """The tag of the audio line, else of the first that has ICE (WEB-6)."""
+        lines = [line for line, leg in self.legs.items() if leg.proposed.ice]
+        lines.sort(key=lambda line: self.legs[line].kind is not MediaKind.AUDIO)
+        return tag_of(sdp.media[lines[0]]) if lines else None
 
     def read_answer(self, answer: Sdp, now: float) -> set[int]:
         """The lines that stand; the rest was refused by the far side, or fails (`refusals`).
@@ -108,18 +134,28 @@ class OwnOffer(Exchange):
     def _read_line(self, line: int, leg: Leg, section: MediaSection, now: float) -> None:
         keying = read_keying(section)
         try:
-            if not self._proto_fits(_network_proto(self.offer.media[line], leg), section, crypto=bool(keying.crypto)):
+            proto = self._network_proto(self.offer.media[line], leg)
+            if not self._proto_fits(proto, section, crypto=bool(keying.crypto)):
                 raise _transport_mismatch(line)
             # SDES-8 wants one line and that a valid one; SDES-22 one mechanism.
             sdes = leg.proposed.mechanism is Mechanism.SDES
             if sdes and (keying.invalid or Mechanism.MIKEY_TICKET in keying.mechanisms):
                 detail = f"media line {line} has invalid keying, or two kinds of it"
                 raise NegotiationFailed("bad_keying", detail, field="crypto")
-            peer = peer_endpoint(section, leg.family, mux=leg.muxed)
+            checked = leg.read_ice(read_ice(section))
+            peer = peer_endpoint(section, leg.family, mux=leg.muxed, checked=checked)
         except AgentError:
             keying.wipe()
             raise
         leg.read_answer(keying.of(leg.proposed.mechanism), peer=peer, now=now)
+
+    def _network_proto(self, section: MediaSection, leg: Leg) -> str:
+        if leg.proposed.mechanism is Mechanism.NONE:
+            return section.proto
+        transport = transport_named(section.proto)
+        assert transport is not None
+        plain = "RTP/AVPF" if self.policy.webrtc else transport.plain  # RFC 8834, 4.1
+        return secure_transport(leg.proposed.mechanism, plain).name
 
     def _proto_fits(self, offered: str, section: MediaSection, *, crypto: bool) -> bool:
         """SDP-11, SDP-12; CAP-3: by operator switch, crypto in the plain profile counts as the secure one."""
@@ -133,7 +169,10 @@ class OwnOffer(Exchange):
         for line, offered in enumerate(self.offer.media):
             section, proto = answer.media[line], offered.proto
             if line in accepted:
-                ours = rewrite(section, proto, endpoint_of(self.legs[line], loopback_side))
+                leg = self.legs[line]
+                ours = rewrite(section, proto, endpoint_of(leg, loopback_side), checked=leg.path.checked)
+                if tag_of(offered) is None:
+                    ours = identified(ours, None)
             elif line in self.passing and section.port:
                 continue
             else:
@@ -161,11 +200,3 @@ class OwnOffer(Exchange):
 def _transport_mismatch(line: int) -> NegotiationFailed:
     detail = f"media line {line} is answered with another transport"
     return NegotiationFailed("transport_mismatch", detail, field=f"m={line}")
-
-
-def _network_proto(section: MediaSection, leg: Leg) -> str:
-    if leg.proposed.mechanism is Mechanism.NONE:
-        return section.proto
-    transport = transport_named(section.proto)
-    assert transport is not None
-    return secure_transport(leg.proposed.mechanism, transport.plain).name

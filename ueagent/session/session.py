@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ueagent.errors import AgentError, NegotiationFailed, ResourceError, UnexpectedMessage
 from ueagent.model.keys import Secret
-from ueagent.model.security import LineSecurity, SecurityPolicy
+from ueagent.model.security import LineSecurity, Mechanism, SecurityPolicy
 from ueagent.negotiation.capability import Capability
 from ueagent.session.commands import (
     AcceptAnswer,
@@ -138,6 +138,11 @@ class Session:
         reports = {} if exchange is None else exchange.reports
         reports |= self._others | {line: leg.security for line, leg in self._legs.items()}
         return tuple(reports[line] for line in sorted(reports))
+
+    def refused_checks(self, line: int) -> int:
+        """Datagrams of STUN and DTLS that showed no ICE credentials, where they must."""
+        leg = self._legs.get(line)
+        return 0 if leg is None else leg.path.refused
 
     def execute(self, command: Command, now: float) -> list[Effect]:
         steps = TRANSITIONS[self._state]
@@ -304,8 +309,10 @@ class Session:
         return proposed.get(line) or self._legs.get(line)
 
     def _in_this_call(self, evidence: Evidence) -> Evidence:
-        """POL-7: a call that began as an emergency call stays one, whatever a later offer says."""
-        return replace(evidence, emergency=evidence.emergency or self._emergency)
+        """POL-7: a call that began as an emergency call stays one, whatever a later offer says. WEB-6: WebRTC needs no
+        registration that announces DTLS-SRTP."""
+        announced = evidence.announced | ({Mechanism.DTLS_SRTP} if self._whole_policy.webrtc else set())
+        return replace(evidence, emergency=evidence.emergency or self._emergency, announced=announced)
 
     def _began(self, role: Literal["offerer", "answerer"], evidence: Evidence) -> None:
         if not self._media_count:

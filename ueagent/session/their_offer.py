@@ -10,7 +10,9 @@ from ueagent.model.media import Endpoint, transport_named
 from ueagent.negotiation.offer_answer import (
     Keying,
     address_family,
+    bundled,
     dialer_endpoint,
+    identified,
     is_rtp,
     kind_of,
     offers_rtcp_mux,
@@ -20,10 +22,19 @@ from ueagent.negotiation.offer_answer import (
     reject,
     rewrite,
     secured_attributes,
+    tag_of,
 )
 from ueagent.negotiation.planner import OfferedLine, plan_answer
-from ueagent.session.exchange import Exchange, endpoint_of, loopback_side, network_side
+from ueagent.session.exchange import (
+    Exchange,
+    endpoint_of,
+    ice_attributes,
+    loopback_side,
+    network_side,
+    session_attributes,
+)
 from ueagent.session.leg import Leg
+from ueagent.wire.ice_attributes import read_ice
 from ueagent.wire.sdp import MediaSection, Sdp
 
 
@@ -60,15 +71,17 @@ class TheirOffer(Exchange):
             detail = f"media line {leg.line} has an unknown transport"
             raise NegotiationFailed("unknown_transport", detail, field=f"m={leg.line}")
         family = address_family(section) if leg.ports is None else leg.family
-        peer = peer_endpoint(section, family, mux=leg.muxed)
         keying = read_keying(section)
         mux = offers_rtcp_mux(section) and (leg.ports is None or leg.muxed)
-        offered = OfferedLine(leg.line, kind_of(section), transport, keying.mechanisms, keying.indicator, mux)
+        ice = read_ice(section)
+        offered = OfferedLine(
+            leg.line, kind_of(section), transport, keying.mechanisms, keying.indicator, mux, ice is not None
+        )
         try:
             decision = plan_answer(offered, self.policy, self.evidence, leg.plan)
-            if decision.plan.rtcp_mux:
-                peer = peer_endpoint(section, family, mux=True)
-            leg.begin(decision, peer=peer)
+            leg.begin(decision)
+            checked = leg.read_ice(ice)
+            leg.meet(peer_endpoint(section, family, mux=leg.muxed or decision.plan.rtcp_mux, checked=checked))
             self._read_keying(leg, keying, now)
         except AgentError:
             keying.wipe()
@@ -77,6 +90,7 @@ class TheirOffer(Exchange):
                 raise
             # CAP-2 did not work out: without its keying this is an ordinary plain line.
             bare = OfferedLine(leg.line, kind_of(section), transport, frozenset())
+            peer = peer_endpoint(section, family, mux=leg.muxed)
             leg.begin(plan_answer(bare, self.policy, self.evidence, leg.plan), peer=peer)
         self.join(leg, family)
 
@@ -90,7 +104,8 @@ class TheirOffer(Exchange):
         for line, section in enumerate(sdp.media):
             if line in self.legs:
                 endpoint = endpoint_of(self.legs[line], loopback_side)
-                sdp = sdp.with_media(line, rewrite(section, plain_proto(section), endpoint))
+                checked = self.legs[line].path.checked
+                sdp = sdp.with_media(line, rewrite(section, plain_proto(section), endpoint, checked=checked))
             elif line in self.refusals or section.port == 0:
                 sdp = sdp.with_media(line, reject(section, plain_proto(section)))
         return self.text(sdp, loopback_side)
@@ -112,11 +127,20 @@ class TheirOffer(Exchange):
                 added = secured_attributes(
                     leg.answer(dialer=dialers[line], now=now), indicate=False, padding=self.policy.sdes_padding
                 )
+                added += ice_attributes(leg)
                 ours = rewrite(ours, section.proto, endpoint_of(leg, network_side), added)
+                if leg.proposed.ice:
+                    ours = identified(ours, tag_of(section))
             elif line in self.legs or line in self.refusals or section.port == 0:
                 ours = reject(ours, section.proto)
             answer = answer.with_media(line, ours)
-        return self.text(answer, network_side), accepted
+        added = session_attributes((self.legs[line] for line in accepted), self._bundle(accepted))
+        return self.text(answer, network_side, added), accepted
+
+    def _bundle(self, accepted: set[int]) -> bytes | None:
+        """RFC 9143, 7.3: the first of the offered tags whose line stands; all other lines leave the group."""
+        ours = {tag_of(self.offer.media[line]) for line in accepted if self.legs[line].proposed.ice}
+        return next((tag for tag in bundled(self.offer) if tag in ours), None)
 
     def _dialer(self, line: int, section: MediaSection) -> Endpoint | None:
         if section.proto.upper() != plain_proto(self.offer.media[line]).upper():

@@ -83,6 +83,11 @@ class StunMessage:
         return self.mac is not None and hmac.compare_digest(_mac(password, self.covered), self.mac)
 
 
+def is_stun(data: bytes) -> bool:
+    """RFC 7983, 7: by the first octet."""
+    return bool(data) and data[0] <= 3
+
+
 def parse_stun(data: bytes) -> StunMessage:
     """MalformedMessage: no STUN message of RFC 8489, too many attributes, or a FINGERPRINT that is wrong."""
     reader = Reader(data)
