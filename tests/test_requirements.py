@@ -1,7 +1,7 @@
 """Every requirement that a finished part of the project owns is named by a test, in its name or its docstring.
 
 The identifiers are those of the requirements checklist: GEN general, POL policy, REG registration, SDP, SDES, SRTP, CAP
-capability, DYN dynamics, CONF conferences, EDGE the lab's access edge, KMS
+capability, DYN dynamics, WEB WebRTC, CONF conferences, EDGE the lab's access edge, KMS
 MIKEY-TICKET, RCC ROC carrying. A part adds a row when it is finished. Whether a test really shows what it names is for
 its reader to judge.
 """
@@ -27,6 +27,7 @@ OWNED = {
         "DYN-4"
     ),
     "DTLS-SRTP": "DTLS-1..30 TLS-1..13",
+    "WebRTC": "WEB-1..6 DYN-14 DYN-16 DYN-18",
     "credentials for a KMS, and HTTP to it": "KMS-1..8 KMS-10..15",
     "protected messages": "MIME-1..24",
 }
@@ -61,6 +62,7 @@ HIGHEST = {
     "MSRP": 14,
     "BFCP": 8,
     "T38": 11,
+    "WEB": 6,
 }
 
 _NAMED = re.compile(rf"\b({'|'.join(HIGHEST)})-(\d+)((?:, -\d+| and -\d+)*)")

@@ -102,12 +102,18 @@ def test_every_line_is_offered_and_the_audio_line_is_bundled() -> None:
 
 
 def test_without_the_switch_an_offer_has_nothing_of_it() -> None:
-    """WEB-6, DYN-14, DYN-16."""
+    """WEB-5, WEB-6, DYN-14, DYN-16: and DTLS-SRTP is there all the same."""
     alice = agent(SecurityPolicy())
     announced = Evidence(Signalling.INTEGRITY, announced=frozenset({Mechanism.DTLS_SRTP}))
     offer = alice.text(CreateOffer(plain(), announced))
     assert "UDP/TLS/RTP/SAVP 0" in offer
     assert lines_of(offer, "group", "rtcp-mux", "ice-lite", "ice-ufrag", "candidate", "mid") == []
+
+
+def test_signalling_without_integrity_gets_no_fingerprint() -> None:
+    """WEB-3, GEN-10: whoever could change the fingerprint could be the peer."""
+    alice = agent(SecurityPolicy(webrtc=True, dtls_e2ae=Setting.REQUIRED))
+    assert alice.error(CreateOffer(plain(), Evidence(Signalling.NONE))).code == "security_required"
 
 
 def test_keys_never_stand_in_sdp_with_the_profile() -> None:
