@@ -34,6 +34,18 @@ FIELDS: dict[str, type | tuple[type, ...]] = {
     "bit_exact": bool,
     "plaintext_on_wire": int,
 }
+MESSAGE_FIELDS: dict[str, type] = {
+    "name": str,
+    "mechanism": str,
+    "keyed_by": str,
+    "scope": str,
+    "verified": bool,
+    "sender": str,
+    "recipient": str,
+    "octets": int,
+    "bit_exact": bool,
+    "plaintext_on_wire": int,
+}
 COMMAND = [sys.executable, "-m", "ueagent", "demo"]
 
 
@@ -61,7 +73,11 @@ def test_json_is_one_object_with_five_protected_calls() -> None:
     report = json.loads(done.stdout)
     assert list(report) == ["ok", "calls", "messages"]
     assert report["ok"] is True
-    assert report["messages"] == []
+    (message,) = report["messages"]
+    assert {name: type(value) for name, value in message.items()} == MESSAGE_FIELDS
+    assert (message["mechanism"], message["keyed_by"], message["scope"]) == ("S/MIME", "MIKEY-TICKET", "e2e")
+    assert (message["verified"], message["bit_exact"], message["plaintext_on_wire"]) == (True, True, 0)
+    assert (message["sender"], message["recipient"]) == ("sip:alice@example.com", "sip:bob@example.com")
     packets = len(PCMU.packets(shipped_speech().samples))
     for call in report["calls"]:
         assert list(call) == list(FIELDS)

@@ -32,7 +32,7 @@ class CommandModule(Protocol):
 # fmt: off
 COMMANDS: Final = (
     Command("run", "ueagent.cli.run", "run the agent"),
-    Command("demo", "ueagent.cli.demo", "make five protected calls on this machine and show what came of them"),
+    Command("demo", "ueagent.cli.demo", "make protected calls and send a message, all on this machine"),
     Command("call", "ueagent.cli.call", "call one method of a running agent and print the reply"),
     Command("status", "ueagent.cli.status", "show the calls of a running agent, live"),
     Command("engines", "ueagent.cli.engines", "show which crypto engines this machine has and what would be chosen"),

@@ -1,4 +1,4 @@
-"""`ueagent demo`: five protected calls with real speech on this machine, and one table."""
+"""`ueagent demo`: protected calls with real speech and a protected message on this machine, and one table."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from ueagent.lab.demo import CallReport, DemoOptions, DemoReport
+    from ueagent.lab.demo_messages import MessageReport
     from ueagent.lab.eavesdropper import Overheard
 
 # What --json tells of a call. Programs read it: later versions add, never rename.
@@ -31,6 +32,18 @@ _FIELDS: Final = (
     "engine",
     "packets_sent",
     "packets_received",
+    "bit_exact",
+    "plaintext_on_wire",
+)
+_MESSAGE_FIELDS: Final = (
+    "name",
+    "mechanism",
+    "keyed_by",
+    "scope",
+    "verified",
+    "sender",
+    "recipient",
+    "octets",
     "bit_exact",
     "plaintext_on_wire",
 )
@@ -102,14 +115,20 @@ async def _demonstrate(options: DemoOptions, as_json: bool, stop: asyncio.Event)
             task.cancel()
         await asyncio.gather(demo, stopped, return_exceptions=True)
     sys.stdout.write(as_json_text(report) if as_json else as_text(report, options))
-    for line in (*report.notes, *(f"{call.name}: {problem}" for call in report.calls for problem in call.problems)):
+    for line in (*report.notes, *_problems(report)):
         sys.stderr.write(f"ueagent demo: {line}\n")
     return exits.OK if report.ok else exits.FAILED
 
 
+def _problems(report: DemoReport) -> list[str]:
+    calls = [f"{call.name}: {problem}" for call in report.calls for problem in call.problems]
+    return calls + [f"{message.name}: {problem}" for message in report.messages for problem in message.problems]
+
+
 def as_json_text(report: DemoReport) -> str:
-    calls = [{name: value for name, value in asdict(call).items() if name in _FIELDS} for call in report.calls]
-    return json.dumps({"ok": report.ok, "calls": calls, "messages": []}, indent=2) + "\n"
+    calls = [{name: asdict(call)[name] for name in _FIELDS} for call in report.calls]
+    messages = [{name: asdict(message)[name] for name in _MESSAGE_FIELDS} for message in report.messages]
+    return json.dumps({"ok": report.ok, "calls": calls, "messages": messages}, indent=2) + "\n"
 
 
 def as_text(report: DemoReport, options: DemoOptions) -> str:
@@ -120,6 +139,7 @@ def as_text(report: DemoReport, options: DemoOptions) -> str:
         f"Registered: the network answered {statuses}.\n",
         render(_HEAD, [_row(call) for call in report.calls]),
         "",
+        *(_message(message) for message in report.messages),
         *(f"{_overheard(call.name, call.overheard)}" for call in report.calls[:1] if call.overheard),
     ]
     parts += [f"What crossed the access network is in {options.pcap}."] if options.pcap else []
@@ -143,6 +163,15 @@ def _row(call: CallReport) -> list[str]:
         yes_no[call.bit_exact],
         str(call.plaintext_on_wire),
     ]
+
+
+def _message(message: MessageReport) -> str:
+    verdict = "verified" if message.verified else "NOT verified"
+    return (
+        f"A protected MESSAGE of {message.octets} octets to {message.recipient or '-'}: {message.mechanism} keyed by "
+        f"{message.keyed_by}, {message.scope};\nits sender {message.sender or '-'} is {verdict}, "
+        f"{message.plaintext_on_wire} of its words could be read on the way.\n"
+    )
 
 
 def _overheard(name: str, heard: Overheard) -> str:

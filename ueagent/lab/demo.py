@@ -1,12 +1,13 @@
-"""The demonstration: agents, an access edge, five protected calls with real speech, and what a listener gets.
+"""The demonstration: agents, an access edge, a KMS, protected calls with real speech, a message, and who listens.
 
     originating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
     terminating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
     end-to-end    softphone -- agent =SRTP= edge =SRTP= agent -- softphone    e2e
     dtls-originating, dtls-terminating: as the first two, keyed by DTLS-SRTP in place of SDES
 
-Agents and edge live in this process and talk over loopback; SRTP ends in our core on one side and in libsrtp on the
-other. All calls run at once and in real time. `run_demo` judges; printing is the command's.
+A protected MESSAGE goes from Alice to Bob beside them (`lab.demo_messages`). Agents, edge and KMS live in this process
+and talk over loopback; SRTP ends in our core on one side and in libsrtp on the other. All calls run at once and in real
+time. `run_demo` judges; printing is the command's.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ueagent.errors import AgentError, PeerError, ResourceError
 from ueagent.ipc import api
 from ueagent.lab.capture import Datagram, write_pcap
 from ueagent.lab.core_net import PeerNetwork, PhoneNetwork
+from ueagent.lab.demo_messages import MessageReport, exchange_message, kms_of, subscribe
 from ueagent.lab.dialer import Dialer, Registered
 from ueagent.lab.eavesdropper import Overheard, overhear, plaintext_datagrams
 from ueagent.lab.edge import Edge, EdgeConfig
@@ -97,10 +99,11 @@ class DemoReport:
     statuses: tuple[int, ...]  # of the registration
     notes: tuple[str, ...]
     seconds: float
+    messages: tuple[MessageReport, ...] = ()
 
     @property
     def ok(self) -> bool:
-        return not any(call.problems for call in self.calls)
+        return not any(call.problems for call in self.calls) and not any(one.problems for one in self.messages)
 
 
 @dataclass(slots=True)
@@ -134,10 +137,11 @@ async def run_demo(options: DemoOptions, tell: Callable[[str], None] = lambda li
             return DemoReport(tuple(reports), (), (), time.monotonic() - began)
         calls = await stage.calls()
         tell(f"{len(calls)} calls at once, {recording.seconds:.1f} s of speech each way ...")
-        reports = await asyncio.gather(*(stage.perform(call, recording.samples) for call in calls))
+        talking = asyncio.gather(*(stage.perform(call, recording.samples) for call in calls))
+        message, reports = await asyncio.gather(stage.message(), talking)
         _write_files(options, calls, stage.edge.tap.wire())
     notes = [recording.note] if recording.note else []
-    return DemoReport(tuple(reports), statuses, tuple(notes), time.monotonic() - began)
+    return DemoReport(tuple(reports), statuses, tuple(notes), time.monotonic() - began, (message,))
 
 
 class _Stage:
@@ -155,11 +159,18 @@ class _Stage:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="ueagent-demo-")))
         log = open_log(LogConfig(level="error"))
         strict = self._options.edge.mode is Mode.STRICT
+        kms, subscribers = subscribe(folder, (_ALICE, _BOB, _CAROL))
+        await self._stack.enter_async_context(kms)
         for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END), (_CAROL, SecurityPolicy())):
             path = folder / f"{name}.sock"
             registration = RegistrationConfig(strict=strict, dtls_srtp=name == _CAROL)
             config = Config(
-                policy=policy, registration=registration, relay=RelayConfig(max_legs=8), accelerator=self._accelerator()
+                policy=policy,
+                registration=registration,
+                relay=RelayConfig(max_legs=8),
+                accelerator=self._accelerator(),
+                kms=kms_of(kms),
+                credentials=subscribers[name].credentials(kms),
             )
             await self._stack.enter_async_context(Agent(config, log, path))
             self._clients[name] = await self._stack.enter_async_context(AgentClient.connect(path))
@@ -179,6 +190,9 @@ class _Stage:
             dialer = await self._dialer(name, "register")
             self._registered[name] = await dialer.register(PhoneNetwork(self.edge, dialer.phone))
         return self._registered[_ALICE].statuses
+
+    async def message(self) -> MessageReport:
+        return await exchange_message(self._clients, _ALICE, _BOB, _CAROL)
 
     async def calls(self) -> tuple[_Call, ...]:
         return (
