@@ -186,6 +186,7 @@ typedef struct ums_srtp ums_srtp; /* opaque; one direction, one set of master ke
 
 #define UMS_LAB_UNENCRYPTED_SRTCP 0x01 /* E = 0 is sent and accepted; never set outside the lab */
 #define UMS_LAB_SESSION_KEYS 0x02      /* RFC vectors: key and salt are session keys already; the MAC key is all zero */
+#define UMS_LAB_NO_MAC 0x04            /* packets without a MAC are sent and accepted: see ums_rcc */
 
 /*
  * One user at a time: normally each context guards itself. Contexts that are always used together (a relay's, a
@@ -202,6 +203,25 @@ typedef struct ums_master_key {
   uint64_t lifetime; /* SRTP packets, 0 = the transform's own limit. SRTCP never exceeds 2^31 - 1 */
 } ums_master_key;
 
+/*
+ * ROC carrying (RFC 4771): RTP packets whose sequence number is a multiple of `rate` carry the rollover counter before
+ * their MAC. A receiver adopts it when that MAC has verified, so it may join late or be away for long; the counter
+ * never goes back. RTCP is as always.
+ *
+ *   mode   SEQ = 0 mod rate            the others
+ *   1      ROC, MAC of tag_len - 4     no tag
+ *   2      ROC, MAC of tag_len - 4     MAC of tag_len (RFC 4771, 5, case 4)
+ *   3      ROC                         no tag
+ *
+ * A packet without a MAC needs UMS_LAB_NO_MAC. It is decrypted, counted, and changes nothing else: neither replay list
+ * nor rollover counter, and it binds no SSRC. In mode 3 those that carry a ROC do: it is believed, forward and back.
+ */
+typedef struct ums_rcc {
+  uint8_t mode;    /* 0: none. Else the suite has an HMAC: there is no ROC carrying with GCM */
+  uint8_t tag_len; /* octets, ROC included: 8..20, 14 is recommended; mode 3: 4 */
+  uint16_t rate;   /* R, from 1; up to 16384 where packets have no MAC, as the estimate then rests on the others */
+} ums_rcc;
+
 typedef struct ums_srtp_config {
   ums_suite suite;
   uint8_t direction;                /* UMS_SEND or UMS_RECEIVE */
@@ -211,6 +231,7 @@ typedef struct ums_srtp_config {
   uint64_t soft_limit;    /* packets (all SSRCs of a key together) after which `soft` is reported; 0 = never */
   uint32_t restart_after; /* sending: this many indices in a row outside the window mean a restart; 0 = 32 */
   uint32_t flags;
+  ums_rcc rcc;
   ums_guard *guard; /* NULL: its own */
   const ums_master_key *keys;
 } ums_srtp_config;
@@ -339,7 +360,8 @@ ums_status ums_relay_set_mode(ums_relay *r, uint32_t leg, ums_leg_mode mode);
  * learn_peer is. 0 ends it. */
 ums_status ums_relay_set_ice(ums_relay *r, uint32_t leg, int ice);
 /*
- * Keys for one or both directions (NULL: leave that direction). Session keys are derived here, in the caller's thread;
+ * Keys for one or both directions (NULL: leave that direction). UMS_UNSUPPORTED: UMS_LAB_NO_MAC, as a leg's addresses
+ * and events follow what is authentic. Session keys are derived here, in the caller's thread;
  * the thread switches between two bursts. Sending uses the new context at once. Receiving accepts old and new until
  * `grace_ms` after the first authentic packet under the new key, `grace_max_ms` at the latest (SDES-17), then wipes the
  * old one. Does not change the mode.

@@ -6,11 +6,25 @@
 
 #define RTP_LIMIT ((uint64_t)1 << 48)        /* RFC 3711, 9.2 */
 #define RTCP_LIMIT (((uint64_t)1 << 31) - 1) /* indices 1..2^31 - 1 */
-#define KNOWN_FLAGS (UMS_LAB_UNENCRYPTED_SRTCP | UMS_LAB_SESSION_KEYS)
+#define KNOWN_FLAGS (UMS_LAB_UNENCRYPTED_SRTCP | UMS_LAB_SESSION_KEYS | UMS_LAB_NO_MAC)
+#define BARE_RATE 16384 /* so that half the circle of sequence numbers still holds a lost packet with ROC */
 
 static size_t round64(size_t n) { return (n + 63) & ~(size_t)63; }
 
 static uint32_t rtcp_list(const ums_srtp_config *cfg) { return cfg->direction == UMS_RECEIVE ? cfg->rtcp_window : 0; }
+
+static int has_bare_packets(const ums_rcc *rcc) { return rcc->mode == 3 || (rcc->mode == 1 && rcc->rate > 1); }
+
+/* RFC 4771, 4 and 5. */
+static int rcc_valid(const ums_rcc *rcc, const ums_suite_info *suite, uint32_t flags) {
+  if (rcc->mode == 0)
+    return rcc->tag_len == 0 && rcc->rate == 0;
+  if (rcc->mode > 3 || rcc->rate == 0 || suite->transform == UMS_AES_GCM)
+    return 0;
+  if (has_bare_packets(rcc) && (!(flags & UMS_LAB_NO_MAC) || rcc->rate > BARE_RATE))
+    return 0;
+  return rcc->mode == 3 ? rcc->tag_len == 4 : rcc->tag_len >= 8 && rcc->tag_len <= 20;
+}
 
 size_t ums_srtp_sizeof(const ums_srtp_config *cfg) {
   if (cfg == NULL || ums_suite_find(cfg->suite) == NULL || cfg->direction > UMS_RECEIVE)
@@ -20,6 +34,8 @@ size_t ums_srtp_sizeof(const ums_srtp_config *cfg) {
   if (cfg->rtp_window < 64 || cfg->rtp_window > UMS_MAX_WINDOW)
     return 0;
   if (cfg->rtcp_window < 64 || cfg->rtcp_window > UMS_MAX_WINDOW || (cfg->flags & ~(uint32_t)KNOWN_FLAGS))
+    return 0;
+  if (!rcc_valid(&cfg->rcc, ums_suite_find(cfg->suite), cfg->flags))
     return 0;
   return round64(sizeof(ums_srtp)) + cfg->n_keys * sizeof(ums_master) +
          ums_streams_sizeof(cfg->max_ssrc, cfg->rtp_window, rtcp_list(cfg));
@@ -132,8 +148,9 @@ ums_status ums_srtp_init(ums_srtp *c, size_t len, const ums_srtp_config *cfg, co
     master_init(&c->masters[i], cfg, suite, &cfg->keys[i]);
   ums_streams_init(&c->streams, at + c->n_keys * sizeof(ums_master), cfg->max_ssrc, cfg->rtp_window, rtcp_list(cfg));
   const int plain_rtcp = (cfg->flags & UMS_LAB_UNENCRYPTED_SRTCP) != 0;
-  for (int rtcp = 0; rtcp < 2; rtcp++)
-    ums_layout_init(&c->layout[rtcp], suite, rtcp, cfg->keys[0].mki_len, plain_rtcp, cfg->direction);
+  c->rcc = cfg->rcc;
+  for (int kind = 0; kind < (c->rcc.mode ? UMS_LAYOUTS : UMS_RTP_ROC); kind++)
+    ums_layout_init(&c->layout[kind], suite, &c->rcc, kind, cfg->keys[0].mki_len, plain_rtcp, cfg->direction);
   s = load_keys(c, engine);
   if (s != UMS_OK) {
     ums_wipe(c, size);
@@ -293,6 +310,8 @@ void ums_srtp_stats_get(const ums_srtp *c, ums_srtp_stats *out) {
       .n_streams = ums_streams_count(&c->streams),
       .soft = (notes & UMS_NOTE_SOFT) != 0,
       .hard = (notes & UMS_NOTE_HARD) != 0,
+      .packets = ums_counter_get(&c->bare_packets),
+      .octets = ums_counter_get(&c->bare_octets),
   };
   for (uint32_t i = 0; i < out->n_streams; i++) {
     const ums_stream *s = ums_streams_at(&c->streams, i);

@@ -1,8 +1,9 @@
 /*
  * The geometry of SRTP and SRTCP packets (RFC 3711, 3.1, 3.4, 4.1, 4.2; RFC 7714, 8, 9): everything that differs
- * between the four kinds of packet. Above this file there is one protect and one unprotect.
+ * between the five kinds of packet. Above this file there is one protect and one unprotect.
  *
  *   SRTP,  CM+HMAC   header | payload~        | [MKI] | tag            MAC: header, payload~, then the ROC
+ *    with its ROC    header | payload~        | [MKI] | ROC | tag      MAC: the same (RFC 4771)
  *   SRTCP, CM+HMAC   8      | rest~           | word | [MKI] | tag     MAC: 8, rest~, word (contiguous: no tail)
  *   SRTP,  AEAD      header | payload~        | tag  | [MKI]           AAD: header
  *   SRTCP, AEAD      8      | rest~           | tag  | word | [MKI]    AAD: 8, then the word
@@ -17,6 +18,10 @@
 #include "core.h"
 
 #define UMS_E_FLAG 0x80000000u
+#define UMS_RTP_ROC 2 /* after UMS_RTP and UMS_RTCP: RTP that carries its ROC */
+#define UMS_LAYOUTS 3
+
+enum { UMS_FAST = 0, UMS_FAST_BUT_ROC = 1, UMS_LONG_WAY = 2 }; /* RTP: which packets may take the path of srtp_fast.h */
 
 typedef struct ums_salt { /* session salt as the IV wants it: 16 octets, zeros behind, as two numbers */
   uint64_t hi, lo;
@@ -25,17 +30,21 @@ typedef struct ums_salt { /* session salt as the IV wants it: 16 octets, zeros b
 typedef struct ums_layout { /* one kind of packet of one context; offsets count from the end of the plain packet */
   uint8_t aead, rtcp;
   uint8_t encrypts; /* 0: E = 0, or the NULL cipher under SRTCP */
-  uint8_t word_at, mki_at, tag_at;
+  uint8_t bare;     /* no MAC: see UMS_LAB_NO_MAC */
+  uint8_t word_at;  /* RTCP: E flag and index. UMS_RTP_ROC: the ROC */
+  uint8_t mki_at, tag_at;
   uint8_t trailer; /* octets that protect adds */
   uint8_t tag_len, mki_len;
   uint8_t mac_word; /* octets of the word that the MAC takes from the packet itself */
   uint8_t tail_len;
+  uint8_t way;
   uint64_t
       job; /* tag_len, tail_len, flags and first status of its jobs, as they lie in memory; then room for the tail */
 } ums_layout;
 
-void ums_layout_init(ums_layout *l, const ums_suite_info *suite, int rtcp, size_t mki_len, int plain_rtcp,
-                     int direction);
+/* `kind`: UMS_RTP, UMS_RTCP, UMS_RTP_ROC. */
+void ums_layout_init(ums_layout *l, const ums_suite_info *suite, const ums_rcc *rcc, int kind, size_t mki_len,
+                     int plain_rtcp, int direction);
 
 ums_salt ums_layout_salt(const uint8_t *salt, size_t len); /* 12 or 14 octets */
 

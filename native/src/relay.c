@@ -365,6 +365,8 @@ static ums_status derive(ums_relay *r, const relay_leg *leg, int direction, cons
   const ums_relay_config *most = &r->cfg;
   if (ums_srtp_sizeof(&own) == 0)
     return UMS_BAD_ARGUMENT;
+  if (own.flags & UMS_LAB_NO_MAC)
+    return UMS_UNSUPPORTED;
   if (own.max_ssrc > most->max_ssrc || own.rtp_window > most->rtp_window_max || own.rtcp_window > most->rtp_window_max)
     return UMS_NO_ROOM;
   const ums_engine *engine = engine_of(leg, own.suite);

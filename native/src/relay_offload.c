@@ -162,10 +162,10 @@ void relay_offload_install(ums_relay *r, relay_leg *leg, relay_keys *keys, int d
   ums_link *l = r->link;
   if (keys->ctx == NULL || surrendered(keys))
     return; /* keys that are gone cannot be loaded again */
-  if (keys->ctx->n_keys != 1 || !holds_suite(keys->ctx->suite) || keys->ctx->flags != 0) {
+  if (keys->ctx->n_keys != 1 || !holds_suite(keys->ctx->suite) || keys->ctx->flags != 0 || keys->ctx->rcc.mode != 0) {
     if (in_custody(l))
       relay_emit_limited(r, leg, UMS_EVENT_ENGINE, (uint32_t)direction, 0);
-    return; /* lab contexts stay here */
+    return; /* lab contexts stay here, and those that carry the ROC: the device knows one shape of packet */
   }
   for (int kind = 0; kind < 2 && link_up(l); kind++)
     if (keys->slot[kind] == 0 && needs_slot(l, leg, keys, kind))

@@ -8,12 +8,10 @@
 
 #include <string.h>
 
+#include "srtp_fast.h"
+
 /* Of build functions: this packet's fate depends on one under way; finish that first. */
 #define WAIT UMS_PENDING
-
-#define LIKELY(x) __builtin_expect((x) != 0, 1)
-#define UNLIKELY(x) __builtin_expect((x) != 0, 0)
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 static void look_at_limits(ums_srtp *c, const ums_master *m, int rtcp, uint64_t used) {
   if (used >= m->soft[rtcp])
@@ -37,18 +35,10 @@ static inline void count_packet(ums_stream *s, int rtcp, uint32_t plain_len) {
   ums_counter_add(&s->octets, plain_len);
 }
 
-ALWAYS_INLINE void fill_item(ums_item *item, ums_srtp *c, ums_packet *p, ums_stream *s) {
-  item->job.data = p->data;
-  item->ctx = c;
-  item->packet = p;
-  item->stream = s;
-}
-
-/* What receiving needs to commit; sending has committed already. */
-ALWAYS_INLINE void fill_commit(ums_item *item, ums_master *m, uint32_t ssrc, uint64_t index) {
-  item->master = m;
-  item->ssrc = ssrc;
-  item->index = index;
+static const ums_layout *layout_of(const ums_srtp *c, const ums_packet *p) {
+  if (p->rtcp)
+    return &c->layout[UMS_RTCP];
+  return &c->layout[p->len >= 4 && ums_srtp_carries_roc(c, ums_load16(p->data + 2)) ? UMS_RTP_ROC : UMS_RTP];
 }
 
 static void add_item(ums_burst *b, ums_srtp *c, ums_packet *p, ums_stream *s, ums_master *m, uint32_t ssrc,
@@ -59,87 +49,6 @@ static void add_item(ums_burst *b, ums_srtp *c, ums_packet *p, ums_stream *s, um
   item->job.key = &m->key[p->rtcp != 0];
   item->len_after = len_after;
   b->job[b->n++] = &item->job;
-}
-
-/* ----------------------------------------------------------------------------------------------- the fast path -- */
-
-static __attribute__((noinline)) ums_stream *look_up(ums_srtp *c, uint32_t ssrc) {
-  ums_stream *s = ums_streams_find(&c->streams, ssrc);
-  if (s != NULL)
-    c->recent = s;
-  return s;
-}
-
-/*
- * What nearly every packet is: RTP without extension, of a stream that is known and in order, under a key that is not
- * near its limits. Its index and header come from a few comparisons; whatever is not so simple goes the long way, which
- * this path may always leave to. 0: not taken, and nothing has changed.
- */
-typedef struct simple_rtp {
-  ums_stream *stream;
-  uint32_t header, ssrc;
-  uint64_t index;
-} simple_rtp;
-
-#define FAST_AHEAD 0x4000 /* so far ahead, estimates from the last and from any pending packet agree */
-
-ALWAYS_INLINE int simple_rtp_read(ums_srtp *c, const ums_packet *p, uint32_t end, simple_rtp *r) {
-  const uint8_t *data = p->data;
-  if (UNLIKELY(p->rtcp || c->layout[UMS_RTP].mki_len || end - 12 > UMS_MAX_PACKET - UMS_MAX_TRAILER - 12))
-    return 0;
-  const uint32_t first = ums_load32(data), ssrc = ums_load32(data + 8);
-  r->header = 12 + 4 * ((first >> 24) & 0x0f);
-  if (UNLIKELY((first & 0xd0000000) != 0x80000000 || r->header > end))
-    return 0;
-  ums_stream *s = c->recent;
-  if (UNLIKELY(s == NULL || s->ssrc != ssrc)) {
-    s = look_up(c, ssrc);
-    if (s == NULL)
-      return 0;
-  }
-  const uint64_t next = ums_window_next(&s->window[UMS_RTP]);
-  const uint16_t ahead = (uint16_t)(first - (uint32_t)next);
-  r->stream = s;
-  r->ssrc = ssrc;
-  r->index = next + ahead;
-  return LIKELY(next != 0 && ahead < FAST_AHEAD && r->index < UMS_INDEX_LIMIT);
-}
-
-ALWAYS_INLINE int fast_protect(ums_item *item, ums_srtp *c, ums_packet *p) {
-  ums_master *m = c->masters;
-  const ums_layout *l = &c->layout[UMS_RTP];
-  const uint32_t end = p->len, len_after = end + l->trailer;
-  const uint64_t used = ums_counter_get(&m->used[UMS_RTP]) + 1;
-  simple_rtp r;
-  if (!simple_rtp_read(c, p, end, &r) ||
-      UNLIKELY(len_after > p->capacity || used >= m->look[UMS_RTP] ||
-               (atomic_load_explicit(&r.stream->held, memory_order_relaxed) | r.stream->refused_in_a_row)))
-    return 0;
-  atomic_store_explicit(&m->used[UMS_RTP], used, memory_order_relaxed);
-  ums_window_push(&r.stream->window[UMS_RTP], r.stream->bits, c->streams.ring[UMS_RTP], r.index);
-  ums_layout_job(l, &item->job, r.header, end, m->salt[UMS_RTP], r.ssrc, r.index, 0);
-  fill_item(item, c, p, r.stream);
-  item->job.key = &m->key[UMS_RTP];
-  item->len_after = len_after;
-  return 1;
-}
-
-ALWAYS_INLINE int fast_unprotect(ums_item *item, ums_srtp *c, ums_packet *p) {
-  ums_master *m = c->masters;
-  const ums_layout *l = &c->layout[UMS_RTP];
-  const uint32_t end = p->len - l->trailer; /* wraps when there is no room for a trailer: then it is too long */
-  simple_rtp r;
-  if (!simple_rtp_read(c, p, end, &r) ||
-      UNLIKELY(p->len > p->capacity || ums_counter_get(&m->used[UMS_RTP]) + 1 >= m->look[UMS_RTP] ||
-               r.index < r.stream->window[UMS_RTP].pending))
-    return 0;
-  r.stream->window[UMS_RTP].pending = r.index + 1;
-  ums_layout_job(l, &item->job, r.header, end, m->salt[UMS_RTP], r.ssrc, r.index, 0);
-  fill_item(item, c, p, r.stream);
-  fill_commit(item, m, r.ssrc, r.index);
-  item->job.key = &m->key[UMS_RTP];
-  item->len_after = end;
-  return 1;
 }
 
 /* -------------------------------------------------------------------------------------------------- sending -- */
@@ -193,7 +102,7 @@ ALWAYS_INLINE void spend(ums_srtp *c, ums_stream *s, ums_master *m, int rtcp, ui
 
 static ums_status build_protect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   const int rtcp = p->rtcp != 0;
-  const ums_layout *l = &c->layout[rtcp];
+  const ums_layout *l = layout_of(c, p);
   const uint32_t end = p->len;
   const uint32_t header = end <= UMS_MAX_PACKET ? ums_layout_header(p->data, end, rtcp) : 0;
   if (header == 0)
@@ -219,8 +128,8 @@ static ums_status build_protect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   if (!s)
     s = ums_streams_bind(&c->streams, ssrc);
   spend(c, s, m, rtcp, index);
-  const uint32_t word = l->encrypts ? UMS_E_FLAG | (uint32_t)index : (uint32_t)index;
-  if (rtcp)
+  const uint32_t word = rtcp ? (uint32_t)index | (l->encrypts ? UMS_E_FLAG : 0) : (uint32_t)(index >> 16);
+  if (l != &c->layout[UMS_RTP])
     ums_store32(p->data + end + l->word_at, word);
   if (l->mki_len)
     memcpy(p->data + end + l->mki_at, m->mki, l->mki_len);
@@ -249,20 +158,39 @@ static int pending_unbound(const ums_burst *b, const ums_srtp *c, uint32_t ssrc)
   return 0;
 }
 
+/* What the packet says of its index: all of it, or the sequence number alone. */
+typedef struct index_said {
+  uint8_t whole;
+  uint64_t value;
+} index_said;
+
+static inline index_said said_by(const ums_srtp *c, const ums_packet *p, const ums_layout *l, uint32_t word) {
+  if (l->rtcp)
+    return (index_said){1, word & ~UMS_E_FLAG};
+  const uint16_t seq = ums_load16(p->data + 2);
+  return l == &c->layout[UMS_RTP] ? (index_said){0, seq} : (index_said){1, (uint64_t)word << 16 | seq};
+}
+
+static inline int64_t index_from(uint64_t next, index_said said) {
+  return said.whole ? (int64_t)said.value : ums_index_estimate(next, (uint16_t)said.value);
+}
+
 /*
  * The index of a received packet, checked against the replay list. With packets of the stream under way, the answer
  * stands only if it is the same whichever of them turn out authentic: it lies ahead of all of them, and the estimate
  * agrees from the lowest and from the highest place the stream may then be in, hence from all between. A stream that
- * has RTCP only is in no place yet, and says nothing of those between.
+ * has RTCP only is in no place yet, and says nothing of those between. Nothing vouches for a bare packet, so it enters
+ * no list and asks none.
  */
-ALWAYS_INLINE ums_status receiving_index(const ums_srtp *c, ums_stream *s, int rtcp, uint32_t value, uint64_t *index) {
-  const ums_window *w = s ? &s->window[rtcp] : NULL;
+ALWAYS_INLINE ums_status receiving_index(const ums_srtp *c, ums_stream *s, const ums_layout *l, index_said said,
+                                         uint64_t *index) {
+  const ums_window *w = s ? &s->window[l->rtcp] : NULL;
   const uint64_t next = w ? ums_window_next(w) : 0;
-  const int64_t i = rtcp ? (int64_t)value : ums_index_estimate(next, (uint16_t)value);
+  const int64_t i = index_from(next, said);
   if (w && w->pending) {
-    if (i < (int64_t)w->pending)
+    if (l->bare || i < (int64_t)w->pending)
       return WAIT;
-    if (!rtcp && (next == 0 || i != ums_index_estimate(w->pending, (uint16_t)value)))
+    if (!said.whole && (next == 0 || i != index_from(w->pending, said)))
       return WAIT;
   }
   if (i < 0)
@@ -270,19 +198,20 @@ ALWAYS_INLINE ums_status receiving_index(const ums_srtp *c, ums_stream *s, int r
   if (i >= UMS_INDEX_LIMIT)
     return UMS_KEY_EXPIRED;
   *index = (uint64_t)i;
-  return w ? ums_window_check(w, ums_stream_bits(&c->streams, s, rtcp), c->streams.ring[rtcp], *index) : UMS_OK;
+  return w && !l->bare ? ums_window_check(w, ums_stream_bits(&c->streams, s, l->rtcp), c->streams.ring[l->rtcp], *index)
+                       : UMS_OK;
 }
 
 static ums_status build_unprotect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   const int rtcp = p->rtcp != 0;
-  const ums_layout *l = &c->layout[rtcp];
+  const ums_layout *l = layout_of(c, p);
   if (p->len < l->trailer || p->len > UMS_MAX_PACKET || p->len > p->capacity)
     return UMS_BAD_PACKET;
   const uint32_t end = p->len - l->trailer;
   const uint32_t header = ums_layout_header(p->data, end, rtcp);
   if (header == 0)
     return UMS_BAD_PACKET;
-  const uint32_t word = rtcp ? ums_load32(p->data + end + l->word_at) : 0;
+  const uint32_t word = l == &c->layout[UMS_RTP] ? 0 : ums_load32(p->data + end + l->word_at);
   const int encrypted = !rtcp || (word & UMS_E_FLAG) != 0;
   if (!encrypted && l->encrypts)
     return UMS_BAD_PACKET; /* plain SRTCP is lab business */
@@ -302,11 +231,12 @@ static ums_status build_unprotect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   if (!s && b->unbound > 0 && pending_unbound(b, c, ssrc))
     return WAIT;
   uint64_t index;
-  const uint32_t value = rtcp ? word & ~UMS_E_FLAG : ums_load16(p->data + 2);
-  const ums_status status = receiving_index(c, s, rtcp, value, &index);
+  const ums_status status = receiving_index(c, s, l, said_by(c, p, l, word), &index);
   if (status != UMS_OK)
     return status;
 
+  if (l->bare && l == &c->layout[UMS_RTP])
+    s = NULL; /* nothing is pending for it */
   if (s)
     s->window[rtcp].pending = index + 1;
   else
@@ -316,10 +246,33 @@ static ums_status build_unprotect(ums_burst *b, ums_srtp *c, ums_packet *p) {
   return UMS_OK;
 }
 
+/* Decrypted, with nobody to vouch for it: it is counted. In mode 3 (RFC 4771, 3) a carried ROC is believed all the
+ * same. */
+static ums_status commit_bare(ums_item *item) {
+  ums_srtp *c = item->ctx;
+  ums_stream *s = ums_streams_find(&c->streams, item->ssrc);
+  if (ums_srtp_carries_roc(c, ums_load16(item->packet->data + 2))) {
+    if (!s)
+      s = ums_streams_bind(&c->streams, item->ssrc);
+    if (!s)
+      return UMS_SSRC_FULL;
+    atomic_store_explicit(&s->window[UMS_RTP].next, item->index + 1, memory_order_relaxed);
+  }
+  if (s) {
+    count_packet(s, UMS_RTP, item->len_after);
+    return UMS_OK;
+  }
+  ums_counter_add(&c->bare_packets, 1);
+  ums_counter_add(&c->bare_octets, item->len_after);
+  return UMS_OK;
+}
+
 /* The packet is authentic: bind its SSRC if need be, check again, enter its index. */
 static __attribute__((noinline)) ums_status commit_any(ums_item *item) {
   ums_srtp *c = item->ctx;
   const int rtcp = item->packet->rtcp != 0;
+  if (item->job.tag_len == 0)
+    return commit_bare(item);
   ums_stream *s = item->stream ? item->stream : ums_streams_find(&c->streams, item->ssrc);
   if (!s)
     s = ums_streams_bind(&c->streams, item->ssrc);
@@ -338,7 +291,7 @@ static __attribute__((noinline)) ums_status commit_any(ums_item *item) {
 /* The usual case of the same: RTP that is ahead of what came before. */
 ALWAYS_INLINE ums_status commit(ums_item *item, const int rtcp) {
   ums_stream *s = item->stream;
-  if (UNLIKELY(rtcp || s == NULL))
+  if (UNLIKELY(rtcp || s == NULL || item->job.tag_len == 0))
     return commit_any(item);
   const uint64_t next = ums_window_next(&s->window[UMS_RTP]);
   if (UNLIKELY(next == 0 || item->index < next))

@@ -52,14 +52,16 @@ struct ums_srtp {
   ums_master *masters;
   ums_stream *recent; /* the stream of the last packet */
   ums_streams streams;
-  ums_layout layout[2];
+  ums_layout layout[UMS_LAYOUTS];
+  ums_rcc rcc;
   uint8_t n_keys;
   uint32_t flags, restart_after;
   atomic_uint notes;
   size_t size; /* octets, all parts */
   const ums_suite_info *suite;
   ums_guard own;
-  ums_counter refused[UMS_SYSTEM + 1]; /* by status */
+  ums_counter refused[UMS_SYSTEM + 1];   /* by status */
+  ums_counter bare_packets, bare_octets; /* without a MAC, of SSRCs that are not bound */
 };
 
 typedef struct ums_item { /* a packet under way */
@@ -80,6 +82,11 @@ typedef struct ums_burst {
   ums_job *job[UMS_BURST];
   ums_item item[UMS_BURST];
 } ums_burst;
+
+/* Whether an RTP packet of this sequence number carries its ROC (RFC 4771, 2). */
+static inline int ums_srtp_carries_roc(const ums_srtp *c, uint16_t seq) {
+  return c->rcc.mode != 0 && seq % c->rcc.rate == 0;
+}
 
 /* Takes packets from the front and returns how many, at least 1 when n > 0. Those that it refuses have their status. */
 size_t ums_srtp_begin(ums_burst *b, int direction, ums_srtp *const ctx[], ums_packet pkt[], size_t n);

@@ -45,6 +45,7 @@ class _Lib:
     UMS_RECEIVE: Final[int]
     UMS_LAB_UNENCRYPTED_SRTCP: Final[int]
     UMS_LAB_SESSION_KEYS: Final[int]
+    UMS_LAB_NO_MAC: Final[int]
     UMS_OK: Final[int]
     UMS_PENDING: Final[int]
     UMS_BUSY: Final[int]

@@ -18,8 +18,6 @@ from typing import Any, Protocol, Self
 from ueagent_native._core import ffi, lib
 from ueagent_native.values import Direction, NativeError, Octets, SrtpConfig, Status
 
-_LAB_UNENCRYPTED_SRTCP = 0x01
-_LAB_SESSION_KEYS = 0x02
 _CLOSE_PATIENCE = 1.0  # seconds that close() waits for calls under way before it leaves the (wiped) memory mapped
 _SEAT_POLL = 0.001  # seconds between looks whether a one-packet call has come back
 
@@ -95,8 +93,9 @@ def native_config(config: SrtpConfig) -> Iterator[Any]:
     wrong = wrong or any((len(k.key), len(k.salt)) != (info.key_len, info.salt_len) for k in keys)
     if wrong or any(len(k.mki) > lib.UMS_MAX_MKI for k in keys):
         raise NativeError(Status.BAD_ARGUMENT, "ums_srtp_config")
-    flags = _LAB_UNENCRYPTED_SRTCP if config.lab_unencrypted_srtcp else 0
-    flags |= _LAB_SESSION_KEYS if config.lab_session_keys else 0
+    flags = lib.UMS_LAB_UNENCRYPTED_SRTCP if config.lab_unencrypted_srtcp else 0
+    flags |= lib.UMS_LAB_SESSION_KEYS if config.lab_session_keys else 0
+    flags |= lib.UMS_LAB_NO_MAC if config.lab_no_mac else 0
     with ExitStack() as lent:
 
         def lend(octets: Octets) -> Any:
@@ -114,6 +113,8 @@ def native_config(config: SrtpConfig) -> Iterator[Any]:
             out.max_ssrc, out.rtp_window, out.rtcp_window = config.max_ssrc, config.rtp_window, config.rtcp_window
             out.soft_limit, out.restart_after = config.soft_limit, config.restart_after
             out.flags, out.keys = flags, rows
+            if config.rcc is not None:
+                out.rcc.mode, out.rcc.tag_len, out.rcc.rate = config.rcc.mode, config.rcc.tag_len, config.rcc.rate
         except OverflowError:
             raise NativeError(Status.BAD_ARGUMENT, "ums_srtp_config") from None
         yield out

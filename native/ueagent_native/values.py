@@ -56,6 +56,15 @@ class MasterKeyConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class RccConfig:
+    """`ums_rcc`: ROC carrying (RFC 4771) in RTP. `tag_len`: octets, the ROC's four included."""
+
+    mode: int
+    tag_len: int
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
 class SrtpConfig:
     """`ums_srtp_config`. `suite` is `enum ums_suite`, the `native` column of `ueagent.model.suites`."""
 
@@ -67,5 +76,7 @@ class SrtpConfig:
     rtcp_window: int = 128
     soft_limit: int = 0
     restart_after: int = 0
+    rcc: RccConfig | None = None
     lab_unencrypted_srtcp: bool = False
     lab_session_keys: bool = False  # RFC vectors: key and salt are session keys already
+    lab_no_mac: bool = False  # packets without a MAC: RCC in mode 3, and in mode 1 with a rate above 1

@@ -4,11 +4,13 @@ import asyncio
 import io
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.local_agent import Phone, audio_port, plain_sdp, rtp_packet, running_agent
+from support.relay_rig import udp
 from ueagent_native.relay import EventKind, RelayEvent
 from ueagent_native.values import NativeError, Status
 
@@ -17,7 +19,7 @@ from ueagent.daemon.config import LogConfig, NetworkConfig, RelayConfig
 from ueagent.daemon.logs import open_log
 from ueagent.daemon.relay_host import TRANSLATIONS, RelayHost, media_event, translated
 from ueagent.errors import AgentError, EngineError, ResourceError
-from ueagent.model.keys import KeySet, MasterKey, Secret
+from ueagent.model.keys import KeySet, MasterKey, RocCarrying, Secret
 from ueagent.model.media import Endpoint
 from ueagent.model.suites import SUITES
 from ueagent.session.commands import Media
@@ -107,6 +109,34 @@ def free_pair() -> int:
             port = int(found.getsockname()[1])
         if port % 2 == 0 and port < 65000:
             return port
+
+
+def endpoint_of(sock: socket.socket) -> Endpoint:
+    address, port = sock.getsockname()
+    return Endpoint(address, port, port + 1)
+
+
+def test_keys_with_roc_carrying_reach_the_packets() -> None:
+    """KMS-35, RCC-1: SEQ 128 carries the ROC, 129 has a MAC of the whole tag (RFC 4771, 5)."""
+
+    async def run() -> list[bytes]:
+        relay = host()
+        leg, _, loopback = relay.open_leg(OpenRelay(0, never_plain=True))
+        relay.start(lambda *_: None, lambda *_: None)
+        with udp() as peer, udp() as dialer:
+            relay.set_peer(leg, endpoint_of(peer))
+            relay.set_dialer(leg, endpoint_of(dialer))
+            relay.install(leg, InstallKeys(leg, replace(key_set(), rcc=RocCarrying(mode=2, rate=64, tag_length=14))))
+            relay.set_mode(leg, "secure")
+            for seq in (128, 129):
+                dialer.sendto(rtp_packet(seq), (loopback.address, loopback.rtp_port))
+            sent = [peer.recv(2048) for _ in range(2)]
+        relay.close()
+        return sent
+
+    sent = asyncio.run(run())
+    assert [len(packet) for packet in sent] == [len(rtp_packet(0)) + 14] * 2
+    assert [packet[-14:-10] == bytes(4) for packet in sent] == [True, False]
 
 
 def test_pair_of_which_one_port_is_taken_is_passed_over() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.mikey_world import RCC, TLS, World
 
-from ueagent.errors import AgentError
+from ueagent.errors import AgentError, UsageError
 from ueagent.keymgmt.mikey_lines import (
     SecuredLine,
     answer_ssrcs,
@@ -16,6 +16,7 @@ from ueagent.keymgmt.mikey_lines import (
     psk_of,
 )
 from ueagent.keymgmt.mikey_sessions import srtp_policy_for
+from ueagent.model.keys import KeySet, MasterKey, RocCarrying, Secret
 from ueagent.model.suites import SUITES
 from ueagent.wire.mikey import Protocol
 from ueagent.wire.mikey_policy import srtp_policy_payload
@@ -63,12 +64,35 @@ def test_key_sets_of_both_ends_fit_each_other() -> None:
     assert here.send.mki.octets() == ours.sessions[0].spi
 
 
-def test_roc_carrying_is_refused_where_the_core_has_none() -> None:
+def test_key_set_says_how_the_roc_is_carried() -> None:
+    """KMS-35, RCC-4, RCC-5: mode 2, R = 64, a tag of 14 octets; both ends and every copy alike."""
+    ours, theirs = World().call(offered_sessions([AUDIO]), (RCC,))
+    here, there = (key_set_of(end, (1, 2), rcc=True) for end in (ours, theirs))
+    assert here.suite.name == "AES_CM_128_HMAC_SHA1_80"
+    assert here.rcc == there.rcc == here.copy().rcc == RocCarrying(mode=2, rate=64, tag_length=14)
+
+
+def test_rate_of_the_carried_roc_is_the_one_of_the_policy() -> None:
+    """RCC-4: type 13."""
+    suite = SUITES["AES_256_CM_HMAC_SHA1_80"]
+    policy = srtp_policy_payload(1, srtp_policy_for(suite, rcc=True, rate=1000))
+    ours, _theirs = World().call(offered_sessions([AUDIO]), (policy,))
+    assert key_set_of(ours, (1, 2), rcc=True).rcc == RocCarrying(mode=2, rate=1000, tag_length=14)
+
+
+def test_roc_carrying_is_refused_where_it_is_not_wanted() -> None:
     """KMS-35, RCC-5."""
     ours, _theirs = World().call(offered_sessions([AUDIO]), (RCC,))
-    assert key_set_of(ours, (1, 2), rcc=True).suite.name == "AES_CM_128_HMAC_SHA1_80"
-    with pytest.raises(AgentError, match="does not carry the ROC"):
+    with pytest.raises(AgentError, match="ROC carrying is not wanted"):
         key_set_of(ours, (1, 2), rcc=False)
+
+
+def test_roc_carrying_with_an_aead_is_no_key_set() -> None:
+    """RCC-7."""
+    key = MasterKey(Secret(bytes(16)), Secret(bytes(12)))
+    with pytest.raises(UsageError) as caught:
+        KeySet(SUITES["AEAD_AES_128_GCM"], key, (key,), rcc=RocCarrying(2, 64, 14))
+    assert caught.value.code == "rcc_with_aead"
 
 
 def test_tls_line_of_a_mixed_bundle_has_its_psk() -> None:

@@ -9,18 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.srtp import CM80, ENGINES, GCM128, master, model, receiver, rtcp, rtp, sender
 from ueagent_native.srtp import SrtpContext, protect_burst, unprotect_burst
-from ueagent_native.values import Status
+from ueagent_native.values import RccConfig, Status
 
-# Three receivers: small ones, so that capacity and lifetime are met; each with its suite and engine.
+# Small receivers, so that capacity and lifetime are met; each with its suite and engine, some with ROC carrying.
 SHAPES = (
     {"suite": CM80, "engine": ENGINES[0], "max_ssrc": 2, "rtp_window": 64, "keys": (master(CM80, lifetime=40),)},
     {"suite": GCM128, "engine": ENGINES[-1], "max_ssrc": 8, "rtp_window": 128},
     {"suite": "AES_256_CM_HMAC_SHA1_32", "engine": ENGINES[-1], "max_ssrc": 1, "restart_after": 3},
+    {"suite": CM80, "engine": ENGINES[0], "max_ssrc": 2, "rcc": RccConfig(2, 14, 64)},
+    {"suite": CM80, "engine": ENGINES[-1], "max_ssrc": 2, "rcc": RccConfig(1, 14, 4), "lab_no_mac": True},
+    {"suite": CM80, "engine": ENGINES[0], "max_ssrc": 2, "rcc": RccConfig(3, 4, 5), "lab_no_mac": True},
 )
-MODELS = tuple(model(shape["suite"]) for shape in SHAPES)
-# Indices near each other, near a wrap, and half the circle away.
+MODELS = tuple(model(shape["suite"], rcc=shape.get("rcc")) for shape in SHAPES)
+# Indices near each other, near a wrap, half the circle away, and where only a carried ROC leads.
 INDICES = st.one_of(
-    st.integers(0, 80), st.integers(65500, 65570), st.sampled_from((32767, 32768, 33000, 98000, 131072, 40000))
+    st.integers(0, 80),
+    st.integers(65500, 65570),
+    st.sampled_from((32767, 32768, 33000, 98000, 131072, 40000, 327680, 327700)),
 )
 
 
@@ -36,7 +41,7 @@ class Step:
 STEPS = st.lists(
     st.builds(
         Step,
-        st.integers(0, 2),
+        st.integers(0, len(SHAPES) - 1),
         st.sampled_from((False, False, False, True)),
         st.integers(1, 3),
         INDICES,
@@ -48,7 +53,7 @@ STEPS = st.lists(
 # Runs in order, so that bursts are not cut at every packet.
 RUNS = st.builds(
     lambda context, ssrc, start, n: [Step(context, False, ssrc, start + i, 0) for i in range(n)],
-    st.integers(0, 2),
+    st.integers(0, len(SHAPES) - 1),
     st.integers(1, 3),
     INDICES,
     st.integers(1, 90),
@@ -116,7 +121,7 @@ def test_sent_burst_equals_single_packets(steps: list[Step], sizes: list[int]) -
     assert together == alone
     assert _state(burst) == _state(single)
     protected = [
-        octets for (status, octets), (c, _, kind) in zip(together, packets, strict=True) if status == Status.OK
+        (c, octets) for (status, octets), (c, _, _) in zip(together, packets, strict=True) if status == Status.OK
     ]
     assert len(protected) == len(set(protected))
     for context in burst + single:

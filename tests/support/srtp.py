@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.srtp_model import MODEL_SUITES, Model
+from support.srtp_model import MODEL_SUITES, Model, ModelRcc
 from ueagent_native._core import ffi, lib
 from ueagent_native.srtp import PacketRefused, SrtpContext
-from ueagent_native.values import Direction, MasterKeyConfig, SrtpConfig, Status
+from ueagent_native.values import Direction, MasterKeyConfig, RccConfig, SrtpConfig, Status
 
 SUITE_NAMES = tuple(MODEL_SUITES)
 CM80 = "AES_CM_128_HMAC_SHA1_80"
@@ -34,8 +34,9 @@ def master(suite: str, number: int = 0, mki: bytes = b"", lifetime: int = 0) -> 
     return MasterKeyConfig(*key_of(suite, number), mki, lifetime)
 
 
-def model(suite: str, number: int = 0, mki: bytes = b"") -> Model:
-    return Model(suite, *key_of(suite, number), mki)
+def model(suite: str, number: int = 0, mki: bytes = b"", rcc: RccConfig | None = None) -> Model:
+    carrying = ModelRcc(rcc.mode, rcc.tag_len, rcc.rate) if rcc else None
+    return Model(suite, *key_of(suite, number), mki, rcc=carrying)
 
 
 def sender(suite: str = CM80, *, engine: str | None = None, keys: Any = None, **options: Any) -> SrtpContext:

@@ -1,6 +1,7 @@
 """A slow SRTP, written from the RFCs alone: the oracle for suites and fields that no other library on hand has.
 
-RFC 3711 (packets 3.1 and 3.4, AES-CM 4.1.1, HMAC 4.2, key derivation 4.3), RFC 6188 (longer keys), RFC 7714 (AEAD).
+RFC 3711 (packets 3.1 and 3.4, AES-CM 4.1.1, HMAC 4.2, key derivation 4.3), RFC 6188 (longer keys), RFC 7714 (AEAD),
+RFC 4771 (ROC carrying).
 Built on AES-ECB, AESGCM and hmac; shares nothing with the C core. The caller names every index: this model keeps no
 state, so it can neither estimate nor refuse.
 """
@@ -37,6 +38,15 @@ MODEL_SUITES = {
     "NULL_HMAC_SHA1_80": ModelSuite(9, "NULL", 16, 14, 10, 10),
     "NULL_HMAC_SHA1_32": ModelSuite(10, "NULL", 16, 14, 4, 10),
 }
+
+
+@dataclass(frozen=True)
+class ModelRcc:
+    """RFC 4771: the mode (3), R (2) and the length of the tag in octets, which counts the ROC (4, 5)."""
+
+    mode: int
+    tag: int
+    rate: int
 
 
 class ModelRefused(Exception):
@@ -100,9 +110,19 @@ def _gcm_iv(salt: bytes, ssrc: int, index: int) -> bytes:
 class Model:
     """One master key. `rtp`/`rtcp` may be given directly when session keys are known (RFC 7714, 16 and 17)."""
 
-    def __init__(self, suite: str, key: bytes, salt: bytes, mki: bytes = b"", *, session_keys: bool = False) -> None:
+    def __init__(
+        self,
+        suite: str,
+        key: bytes,
+        salt: bytes,
+        mki: bytes = b"",
+        *,
+        session_keys: bool = False,
+        rcc: ModelRcc | None = None,
+    ) -> None:
         self.suite = MODEL_SUITES[suite]
         self.mki = mki
+        self.rcc = rcc
         if session_keys:
             self._rtp = self._rtcp = Sessions(key, b"", salt)
         else:
@@ -122,10 +142,21 @@ class Model:
             iv = _gcm_iv(keys.salt, ssrc, index)
             return head + AESGCM(keys.cipher).encrypt(iv, payload, head) + self.mki
         body = head + self._crypt(keys, ssrc, index, payload)
-        tag = hmac.digest(keys.auth, body + roc.to_bytes(4, "big"), "sha1")[: self.suite.rtp_tag]
-        return body + self.mki + tag
+        return body + self.mki + self._tag(keys, body, index)
+
+    def _tag(self, keys: Sessions, body: bytes, index: int) -> bytes:
+        """RFC 3711, 4.2, or what RFC 4771, 2 and 3 put in its place."""
+        roc = (index >> 16).to_bytes(4, "big")
+        mac = hmac.digest(keys.auth, body + roc, "sha1")
+        if self.rcc is None:
+            return mac[: self.suite.rtp_tag]
+        if (index & 0xFFFF) % self.rcc.rate:
+            return mac[: self.rcc.tag] if self.rcc.mode == 2 else b""
+        mac_tr = mac[: self.rcc.tag - 4]  # mode 3 has a tag of 4: nothing
+        return roc + mac_tr
 
     def unprotect_rtp(self, packet: bytes, roc: int) -> bytes:
+        """Without ROC carrying: what carries it is opened by nobody but the core."""
         keys, header = self._rtp, rtp_header_length(packet)
         ssrc, index = _number(packet[8:12]), (roc << 16) | _number(packet[2:4])
         if self.suite.cipher == "GCM":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from ueagent_native.arena import ArenaFlags
 from ueagent_native.relay import EventKind, LegMode, LegStats, Part, Relay, RelayConfig, RelayEvent
-from ueagent_native.values import Direction, MasterKeyConfig, NativeError, SrtpConfig, Status
+from ueagent_native.values import Direction, MasterKeyConfig, NativeError, RccConfig, SrtpConfig, Status
 
 from ueagent.daemon.config import NetworkConfig
 from ueagent.daemon.config import RelayConfig as Settings
@@ -227,6 +227,7 @@ class RelayHost:
         assert keys.suite.native is not None
         masters = (keys.send,) if direction is Direction.SEND else keys.receive
         window = min(max(keys.receive_window, 64), WINDOW_MAX)
+        rcc = keys.rcc and RccConfig(keys.rcc.mode, keys.rcc.tag_length, keys.rcc.rate)
         return SrtpConfig(
             suite=keys.suite.native,
             direction=direction,
@@ -235,6 +236,7 @@ class RelayHost:
             rtp_window=window,
             rtcp_window=128,
             soft_limit=_soft_limit(keys, masters),
+            rcc=rcc,
         )
 
     # ------------------------------------------------------------------------------------------------ counters --

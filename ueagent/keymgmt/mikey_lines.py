@@ -14,7 +14,7 @@ from ueagent.keymgmt.mikey_errors import MikeyError, refusal
 from ueagent.keymgmt.mikey_sessions import AgreedSession, judge_srtp, suite_of
 from ueagent.keymgmt.mikey_ticket import Transfer
 from ueagent.keymgmt.tls_psk import credentials_of
-from ueagent.model.keys import KeySet, MasterKey, Mki
+from ueagent.model.keys import KeySet, MasterKey, Mki, RocCarrying
 from ueagent.model.suites import SUITES
 from ueagent.wire.mikey import CryptoSession, Protocol
 
@@ -73,9 +73,9 @@ def answer_ssrcs(lines: Sequence[SecuredLine]) -> dict[int, int]:
 
 
 def key_set_of(transfer: Transfer, numbers: tuple[int, ...], *, rcc: bool) -> KeySet:
-    """Copies of the keys of an RTP line. `rcc` says whether the core carries the ROC in packets (RFC 4771).
+    """Copies of the keys of an RTP line. `rcc` says whether packets may carry their ROC (RFC 4771).
 
-    Error 10 for a policy that no suite of ours says, or with RCC where the core has none.
+    Error 10 for a policy that no suite of ours says, or with RCC where it is not wanted.
     """
     by_number: Mapping[int, AgreedSession] = {session.cs_id: session for session in transfer.sessions}
     if len(numbers) != 2 or any(number not in by_number for number in numbers):
@@ -85,12 +85,13 @@ def key_set_of(transfer: Transfer, numbers: tuple[int, ...], *, rcc: bool) -> Ke
         raise refusal(MikeyError.INVALID_SP_PAR, "the two directions of a line have different policies")
     said = judge_srtp(lower.policy)
     if said.rcc_mode is not None and not rcc:
-        raise refusal(MikeyError.INVALID_SP_PAR, "this core does not carry the ROC")
+        raise refusal(MikeyError.INVALID_SP_PAR, "ROC carrying is not wanted")
     suite = suite_of(said, SUITES.values())
     if suite is None:
         raise refusal(MikeyError.INVALID_SP_PAR, "no suite of ours has this policy")
     send, receive = (lower, upper) if transfer.we_began else (upper, lower)
-    return KeySet(suite, _master(send), (_master(receive),))
+    carrying = said.rcc_mode and RocCarrying(said.rcc_mode, said.roc_rate, said.srtp_tag_length)
+    return KeySet(suite, _master(send), (_master(receive),), rcc=carrying or None)
 
 
 def _master(session: AgreedSession) -> MasterKey:

@@ -136,7 +136,7 @@ def judge_srtp(policy: Sp) -> SrtpPolicy:
     return said
 
 
-def srtp_policy_for(suite: CryptoSuite, *, rcc: bool) -> SrtpPolicy:
+def srtp_policy_for(suite: CryptoSuite, *, rcc: bool, rate: int = RCC_RATE) -> SrtpPolicy:
     """The policy that says `suite`, with ROC carrying in mode 2 (RCC-5). ValueError: an AEAD has no RCC (RCC-7)."""
     if suite.aead:
         if rcc:
@@ -147,7 +147,7 @@ def srtp_policy_for(suite: CryptoSuite, *, rcc: bool) -> SrtpPolicy:
             key_length=suite.key_length,
             srtp_authentication=Authentication.RCC_M2,
             srtp_tag_length=RCC_TAG,
-            roc_rate=RCC_RATE,
+            roc_rate=rate,
         )
     return SrtpPolicy(
         key_length=suite.key_length, srtp_tag_length=suite.srtp_tag_length, srtcp_tag_length=suite.srtcp_tag_length
@@ -155,7 +155,7 @@ def srtp_policy_for(suite: CryptoSuite, *, rcc: bool) -> SrtpPolicy:
 
 
 def suite_of(policy: SrtpPolicy, suites: Iterable[CryptoSuite]) -> CryptoSuite | None:
-    """The suite that a policy says; with RCC the one of its default tag (RFC 4771, 3: packets without ROC)."""
+    """The suite that a policy says; with RCC the one whose MAC stands beside the ROC (RFC 4771, 5)."""
     aead = policy.encryption == AES_GCM
     tag = policy.aead_tag_length if aead else policy.srtp_tag_length - (4 if policy.rcc_mode else 0)
     for suite in suites:

@@ -9,6 +9,7 @@ import hmac
 from dataclasses import dataclass
 from typing import NoReturn
 
+from ueagent.errors import UsageError
 from ueagent.model.suites import CryptoSuite
 
 
@@ -81,21 +82,37 @@ class MasterKey:
         self.salt.wipe()
 
 
+@dataclass(frozen=True, slots=True)
+class RocCarrying:
+    """RTP packets with the rollover counter in their tag (RFC 4771): those whose SEQ is a multiple of `rate`."""
+
+    mode: int  # 1..3: RFC 4771, 3
+    rate: int  # R, 1..65535
+    tag_length: int  # octets; counts the ROC's four where it is carried
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class KeySet:
     """Keys of one media line as this agent uses them: `send` protects what leaves, `receive` opens what arrives.
 
-    `receive` holds more than one key only when the peer's line named several, told apart by MKI.
+    `receive` holds more than one key only when the peer's line named several, told apart by MKI. UsageError
+    (`rcc_with_aead`) for ROC carrying with a suite that has no HMAC (RCC-7).
     """
 
     suite: CryptoSuite
     send: MasterKey
     receive: tuple[MasterKey, ...]
     receive_window: int = 128  # packets; RFC 4568 WSH or the medium's default
+    rcc: RocCarrying | None = None
+
+    def __post_init__(self) -> None:
+        if self.rcc is not None and self.suite.aead:
+            raise UsageError("rcc_with_aead", f"{self.suite.name} cannot carry the rollover counter")
 
     def copy(self) -> KeySet:
         """A second one with its own owner."""
-        return KeySet(self.suite, self.send.copy(), tuple(key.copy() for key in self.receive), self.receive_window)
+        receive = tuple(key.copy() for key in self.receive)
+        return KeySet(self.suite, self.send.copy(), receive, self.receive_window, self.rcc)
 
     def wipe(self) -> None:
         self.send.wipe()
