@@ -227,7 +227,7 @@ class RelayHost:
         assert keys.suite.native is not None
         masters = (keys.send,) if direction is Direction.SEND else keys.receive
         window = min(max(keys.receive_window, 64), WINDOW_MAX)
-        rcc = keys.rcc and RccConfig(keys.rcc.mode, keys.rcc.tag_length, keys.rcc.rate)
+        rcc = RccConfig(keys.rcc.mode, keys.rcc.tag_length, keys.rcc.rate) if keys.rcc else None
         return SrtpConfig(
             suite=keys.suite.native,
             direction=direction,
