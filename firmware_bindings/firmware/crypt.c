@@ -11,7 +11,7 @@ const umsa_driver umsa_driver_soft = {
     .aes_ctr = ums_aes_ctr,
     .ghash_init = ums_ghash_init,
     .ghash = ums_ghash_update,
-    .sha1 = ums_sha1_blocks_portable,
+    .sha1 = umsa_sha1_blocks,
 };
 
 void umsa_gcm_init(const umsa_driver *driver, const uint8_t *key, size_t len, ums_aes *aes, ums_ghash *ghash) {

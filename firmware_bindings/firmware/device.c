@@ -287,18 +287,17 @@ static void answer(umsa_device *d) {
   d->platform.write(d->platform.self, d->cached, d->cached_len);
 }
 
-void umsa_device_octet(umsa_device *d, uint8_t octet) {
-  switch (umsa_receive(&d->receiver, octet)) {
-  case UMSA_FRAME:
+size_t umsa_device_receive(umsa_device *d, const uint8_t *octets, size_t len) {
+  return umsa_receive(&d->receiver, octets, len, &d->found);
+}
+
+void umsa_device_answer(umsa_device *d) {
+  if (d->found == UMSA_FRAME) {
     answer(d);
-    break;
-  case UMSA_DAMAGED: {
+  } else if (d->found == UMSA_DAMAGED) {
     const umsa_head nak = {UMSA_OP_NAK, 0, 0, UMSA_STATUS_BAD_CRC};
     send_frame(d, &nak, NULL, 0, d->cached, sizeof d->cached);
     d->cached_len = 0; /* its memory was used */
-    break;
   }
-  default:
-    break;
-  }
+  d->found = UMSA_NOTHING;
 }

@@ -1,6 +1,6 @@
 /*
  * The device side of UMSA-1 (PROTOCOL.md): octets in, octets out. No clock, no port, no heap; the board brings a
- * platform and calls umsa_device_octet and umsa_device_time.
+ * platform, hands over what the line brings (umsa_device_receive, umsa_device_answer) and tells the time.
  */
 #ifndef UMSA_DEVICE_H
 #define UMSA_DEVICE_H
@@ -50,6 +50,7 @@ typedef struct umsa_key_slot {
 typedef struct umsa_device {
   umsa_platform platform;
   umsa_receiver receiver;
+  int found;    /* what ended in the receiver and was not answered */
   uint8_t open; /* HELLO was heard */
   uint16_t failed_tests;
   uint32_t now_ms, heard_ms;
@@ -68,7 +69,15 @@ typedef struct umsa_device {
 
 /* Runs the self-test. The platform is copied. */
 void umsa_device_init(umsa_device *d, const umsa_platform *platform);
-void umsa_device_octet(umsa_device *d, uint8_t octet);
+/* Takes octets up to the next end of a frame; how many. When they may be overwritten, the frame is answered. */
+size_t umsa_device_receive(umsa_device *d, const uint8_t *octets, size_t len);
+void umsa_device_answer(umsa_device *d); /* nothing, unless a frame has ended */
+static inline void umsa_device_octets(umsa_device *d, const uint8_t *octets, size_t len) {
+  for (size_t n; len > 0; octets += n, len -= n) {
+    n = umsa_device_receive(d, octets, len);
+    umsa_device_answer(d);
+  }
+}
 void umsa_device_time(umsa_device *d, uint32_t now_ms); /* heartbeat */
 void umsa_device_forget(umsa_device *d);                /* wipes slots and transport key: line drop, reset */
 
@@ -81,6 +90,9 @@ void umsa_gcm_init(const umsa_driver *driver, const uint8_t *key, size_t len, um
 /* The 16-octet tag of `aad` and ciphertext. */
 void umsa_gcm_tag(const umsa_driver *driver, const ums_aes *aes, const ums_ghash *ghash, const uint8_t iv[12],
                   const uint8_t *aad, size_t aad_len, const uint8_t *data, size_t len, uint8_t tag[16]);
+
+/* sha1_small.c */
+void umsa_sha1_blocks(uint32_t hash[5], const uint8_t *data, size_t n_blocks);
 
 /* slot.c: UMSA_STATUS_* */
 uint8_t umsa_slot_load(umsa_device *d, uint8_t slot, const uint8_t key[UMSA_KEY_LEN]);

@@ -34,8 +34,11 @@ typedef struct umsa_receiver {
 
 enum { UMSA_NOTHING = 0, UMSA_FRAME = 1, UMSA_DAMAGED = 2 };
 
-/* One octet more. After UMSA_FRAME, `frame` holds head and body of umsa_body_len octets until the next call. */
-int umsa_receive(umsa_receiver *r, uint8_t octet);
+/*
+ * Takes octets up to the next end of a frame; how many. `found` tells what ended. After UMSA_FRAME, `frame` holds head
+ * and body of umsa_body_len octets until the next call.
+ */
+size_t umsa_receive(umsa_receiver *r, const uint8_t *octets, size_t len, int *found);
 
 static inline size_t umsa_body_len(const umsa_receiver *r) { return (size_t)r->len - UMSA_HEAD - UMSA_CRC; }
 

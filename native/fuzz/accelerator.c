@@ -12,16 +12,18 @@ static umsa_receiver answers;
 
 static void check(void *self, const uint8_t *octets, size_t len) {
   (void)self;
-  for (size_t i = 0; i < len; i++)
-    if (umsa_receive(&answers, octets[i]) == UMSA_DAMAGED)
+  int found;
+  for (size_t n; len > 0; octets += n, len -= n) {
+    n = umsa_receive(&answers, octets, len, &found);
+    if (found == UMSA_DAMAGED)
       abort();
+  }
 }
 
 static void send(umsa_device *d, umsa_head head, const uint8_t *body, size_t len) {
   uint8_t out[UMSA_MAX_ENCODED];
   const size_t n = umsa_encode(&head, body, len, out, sizeof out);
-  for (size_t i = 0; i < n; i++)
-    umsa_device_octet(d, out[i]);
+  umsa_device_octets(d, out, n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -39,13 +41,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   while (size >= 4) {
     const size_t wanted = (size_t)(data[2] | (data[3] & 7) << 8), len = wanted < size - 4 ? wanted : size - 4;
     if (data[0] == 0xff)
-      for (size_t i = 0; i < len; i++)
-        umsa_device_octet(&d, data[4 + i]);
+      umsa_device_octets(&d, data + 4, len);
     else
       send(&d, (umsa_head){.op = data[0], .slot = data[1]}, data + 4, len);
     data += 4 + len;
     size -= 4 + len;
   }
-  umsa_device_octet(&d, 0);
+  umsa_device_octets(&d, &(uint8_t){0}, 1);
   return 0;
 }

@@ -61,8 +61,7 @@ static void enqueue_wrong(ums_device *d, const uint8_t *octets, size_t len) {
   umsa_receiver rx = {0};
   uint8_t again[UMSA_MAX_ENCODED];
   int found = UMSA_NOTHING;
-  for (size_t i = 0; i < len; i++)
-    found = umsa_receive(&rx, octets[i]);
+  umsa_receive(&rx, octets, len, &found);
   if (found != UMSA_FRAME)
     return;
   const umsa_head head = {rx.frame[0], rx.frame[1], rx.frame[2], rx.frame[3]};
@@ -138,8 +137,7 @@ size_t ums_device_feed(ums_device *d, uint32_t now_ms, const uint8_t *in, size_t
   d->out_len = 0;
   d->out_room = room;
   umsa_device_time(&d->core, now_ms);
-  for (size_t i = 0; i < len; i++)
-    umsa_device_octet(&d->core, in[i]);
+  umsa_device_octets(&d->core, in, len);
   return d->out_len;
 }
 
@@ -161,7 +159,7 @@ static void take(ums_device *d, const uint8_t *octets, size_t len, uint64_t now)
     d->rx_clock = now;
   for (size_t i = 0; i < len; i++) {
     d->rx_clock += d->octet_ns;
-    umsa_device_octet(&d->core, octets[i]);
+    umsa_device_octets(&d->core, &octets[i], 1);
   }
 }
 

@@ -207,17 +207,17 @@ static void read_line(ums_link *l) {
     return;
   }
   const uint64_t now = link_now();
-  for (ssize_t i = 0; i < got; i++)
-    switch (umsa_receive(&l->receiver, octets[i])) {
-    case UMSA_FRAME:
+  size_t left = got > 0 ? (size_t)got : 0;
+  for (const uint8_t *p = octets; left > 0;) {
+    int found;
+    const size_t n = umsa_receive(&l->receiver, p, left, &found);
+    p += n;
+    left -= n;
+    if (found == UMSA_FRAME)
       take_answer(l, now);
-      break;
-    case UMSA_DAMAGED:
+    else if (found == UMSA_DAMAGED)
       link_count(&l->damaged, 1);
-      break;
-    default:
-      break;
-    }
+  }
 }
 
 static void write_line(ums_link *l) {

@@ -60,8 +60,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < 2; i++) {
     uint8_t out[256];
     const size_t n = umsa_encode(&heads[i], i ? host : hello, i ? sizeof host : sizeof hello, out, sizeof out);
-    for (size_t k = 0; k < n; k++)
-      umsa_device_octet(&d, out[k]);
+    umsa_device_octets(&d, out, n);
   }
   failures += answers != 2 || !d.transport;
   for (size_t i = 0; i < sizeof suites; i++)

@@ -53,6 +53,21 @@ def test_device_and_host_agree_about_frames_of_every_length(length: int) -> None
         assert [(answer.op, answer.seq) for answer in answers] == [(0x55, 9)]
 
 
+@given(
+    st.lists(
+        st.sampled_from([b"\0", b"\1", b"\xff", b"text", bytes(300), b"\1" * 700, b"\2" * 300, b"\xff" + b"x" * 254])
+    )
+)
+def test_device_and_host_agree_about_any_octets_whatever_their_pieces(pieces: list[bytes]) -> None:
+    whole, parts = linked()[0].device, linked()[0].device
+    octets = b"".join(pieces) + b"\0"
+    answers = whole.feed(octets)
+    assert b"".join(parts.feed(piece) for piece in [*pieces, b"\0"]) == answers
+    reader = FrameReader()
+    found = len(list(reader.feed(octets)))
+    assert len(list(FrameReader().feed(answers))) == found + reader.damaged
+
+
 def test_noise_between_frames_costs_no_frame() -> None:
     port, link = linked()
     noise = random.Random(1)

@@ -11,7 +11,8 @@
 #define MASK UART(0x38)
 #define CLEAR UART(0x44)
 #define RX_EMPTY 0x10
-#define TX_FULL 0x20
+#define TX_EMPTY 0x80
+#define TX_FIFO 16
 #define RX_INTERRUPTS 0x50 /* level, timeout */
 
 void board_init(void) {
@@ -30,9 +31,12 @@ void uart_handler(void) {
 }
 
 void board_write(const uint8_t *octets, size_t len) {
-  for (; len > 0; len--) {
-    while (FLAGS & TX_FULL) {
+  while (len > 0) {
+    const uint8_t *end = octets + (len < TX_FIFO ? len : TX_FIFO);
+    len -= (size_t)(end - octets);
+    while (!(FLAGS & TX_EMPTY)) { /* the shift register still has an octet: the line does not idle */
     }
-    DATA = *octets++;
+    while (octets < end)
+      DATA = *octets++;
   }
 }

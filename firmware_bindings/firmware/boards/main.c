@@ -3,6 +3,8 @@
 
 #define RING 2048 /* octets: several voice jobs, while one is being done */
 
+#define BARRIER __asm__ volatile("" ::: "memory")
+
 volatile uint32_t main_ms;
 
 static umsa_device device;
@@ -28,10 +30,11 @@ int main(void) {
   umsa_device_init(&device, &platform);
   for (;;) {
     umsa_device_time(&device, main_ms);
-    while (written != taken) {
-      const uint8_t octet = ring[taken % RING];
-      taken = taken + 1;
-      umsa_device_octet(&device, octet);
+    for (uint32_t n; (n = written - taken) > 0;) {
+      const uint32_t at = taken % RING, run = n < RING - at ? n : RING - at;
+      BARRIER; /* the octets are read after their number */
+      taken = taken + (uint32_t)umsa_device_receive(&device, ring + at, run);
+      umsa_device_answer(&device);
     }
     board_wait();
   }

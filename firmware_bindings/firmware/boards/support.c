@@ -1,4 +1,7 @@
-/* What the primitives need of the host's core: wiping and comparison in constant time. */
+/*
+ * What the primitives need of the host's core, wiping and comparison in constant time; and memcpy and memset by words,
+ * because those of a small C library go octet by octet. The processor allows any address for a word.
+ */
 #include "core.h"
 
 #include <string.h>
@@ -16,4 +19,30 @@ int ums_equal(const void *a, const void *b, size_t len) {
     difference |= (uint32_t)(x[i] ^ y[i]);
   __asm__ volatile("" : "+r"(difference)); /* no early exit can be deduced */
   return (int)((difference - 1) >> 31);
+}
+
+typedef struct __attribute__((packed, may_alias)) any_word {
+  uint32_t value;
+} any_word;
+
+#define C_LIBRARY __attribute__((used, optimize("no-tree-loop-distribute-patterns"))) /* no call of itself */
+
+C_LIBRARY void *memcpy(void *restrict to, const void *restrict from, size_t len) {
+  uint8_t *out = to;
+  const uint8_t *in = from;
+  for (; len >= sizeof(any_word); out += sizeof(any_word), in += sizeof(any_word), len -= sizeof(any_word))
+    ((any_word *)out)->value = ((const any_word *)in)->value;
+  for (; len > 0; len--)
+    *out++ = *in++;
+  return to;
+}
+
+C_LIBRARY void *memset(void *to, int octet, size_t len) {
+  uint8_t *out = to;
+  const uint32_t four = 0x01010101u * (uint8_t)octet;
+  for (; len >= sizeof(any_word); out += sizeof(any_word), len -= sizeof(any_word))
+    ((any_word *)out)->value = four;
+  for (; len > 0; len--)
+    *out++ = (uint8_t)octet;
+  return to;
 }

@@ -174,19 +174,21 @@ static void encrypt(const ums_aes *aes, uint8_t blocks[16 * BLOCKS]) {
   ums_plane q[8];
   slice(q, blocks);
   add_round_key(q, key[0]);
-  for (size_t r = 1;; r += 4) {
+  for (size_t r = 1; r < rounds; r++) { /* the S-box stands here once: it is most of the code */
     ums_sub_bytes(q);
-    mix_columns(q, key[r], 1);
-    if (r + 1 == rounds)
+    switch (r % 4) {
+    case 1:
+      mix_columns(q, key[r], 1);
       break;
-    ums_sub_bytes(q);
-    mix_columns(q, key[r + 1], 2);
-    ums_sub_bytes(q);
-    mix_columns(q, key[r + 2], 3);
-    if (r + 3 == rounds)
+    case 2:
+      mix_columns(q, key[r], 2);
       break;
-    ums_sub_bytes(q);
-    mix_columns(q, key[r + 3], 0);
+    case 3:
+      mix_columns(q, key[r], 3);
+      break;
+    default:
+      mix_columns(q, key[r], 0);
+    }
   }
   ums_sub_bytes(q);
   add_round_key(q, key[rounds]);
@@ -227,6 +229,17 @@ void ums_aes_init(ums_aes *aes, const uint8_t *key, size_t key_len) {
 
 /* ------------------------------------------------------------------------------------------------ counter mode -- */
 
+static void add_stream(uint8_t *data, const uint8_t *stream, size_t len) {
+  for (ums_plane a, b; len >= sizeof a; data += sizeof a, stream += sizeof a, len -= sizeof a) {
+    memcpy(&a, data, sizeof a);
+    memcpy(&b, stream, sizeof b);
+    a ^= b;
+    memcpy(data, &a, sizeof a);
+  }
+  for (; len > 0; len--)
+    *data++ ^= *stream++;
+}
+
 void ums_aes_ctr(const ums_ctr_span span[], size_t n) {
   uint8_t stream[16 * BLOCKS];
   for (size_t i = 0; i < n; i++) {
@@ -239,8 +252,7 @@ void ums_aes_ctr(const ums_ctr_span span[], size_t n) {
       }
       encrypt(span[i].aes, stream);
       part = len < sizeof stream ? len : sizeof stream;
-      for (size_t k = 0; k < part; k++)
-        data[k] ^= stream[k];
+      add_stream(data, stream, part);
     }
   }
   ums_wipe(stream, sizeof stream);

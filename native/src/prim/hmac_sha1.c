@@ -20,7 +20,7 @@ static void store_digest(uint8_t out[UMS_SHA1_DIGEST], const uint32_t state[5]) 
 /* Hashes data and tail after `before` octets that `state` has already seen (a multiple of 64), FIPS 180-4, 5.1.1. */
 static void finish(uint32_t state[5], ums_sha1_blocks *blocks, size_t before, const uint8_t *data, size_t len,
                    const uint8_t *tail, size_t tail_len) {
-  uint8_t last[2 * UMS_SHA1_BLOCK] = {0};
+  uint8_t last[2 * UMS_SHA1_BLOCK];
   size_t whole = len / UMS_SHA1_BLOCK, rest = len % UMS_SHA1_BLOCK;
   if (whole > 0)
     blocks(state, data, whole);
@@ -31,6 +31,7 @@ static void finish(uint32_t state[5], ums_sha1_blocks *blocks, size_t before, co
   rest += tail_len;
   last[rest++] = 0x80;
   size_t n = rest + LENGTH_FIELD <= UMS_SHA1_BLOCK ? 1 : 2;
+  memset(last + rest, 0, n * UMS_SHA1_BLOCK - LENGTH_FIELD - rest);
   ums_store64(last + n * UMS_SHA1_BLOCK - LENGTH_FIELD, 8 * (uint64_t)(before + len + tail_len));
   blocks(state, last, n);
 }
