@@ -12,21 +12,24 @@ import pytest
 from support.mikey_world import ANSWER_SSRC, OFFER, PROTOCOLS, RCC
 from support.ub import BSF, OPC, Clock, K, bsf
 
+from ueagent.crypto import mikey_prf
 from ueagent.daemon.credentials.gba import GbaCredentials
 from ueagent.daemon.credentials.provider import KmsCredential, ProvisionedPsk
 from ueagent.daemon.http_client import Origin, exchange
 from ueagent.daemon.kms_http import KmsBinding, KmsClient, KmsService
 from ueagent.errors import AgentError
 from ueagent.keymgmt import kms, mikey_ticket
+from ueagent.keymgmt.bootstrapping import BootstrappedContext
 from ueagent.keymgmt.kms import GrantedTicket, PendingRequest, PendingResolve, ResolvedTicket
 from ueagent.keymgmt.mikey_protection import KmsAccount, Profile
 from ueagent.keymgmt.mikey_replay import ReplayCache
 from ueagent.keymgmt.usim import SoftwareUsim
+from ueagent.lab import kms as lab_kms_module
 from ueagent.lab.faults import KmsFault
 from ueagent.lab.http_server import HttpServer
 from ueagent.lab.kms import LabKms, Peer
 from ueagent.lab.kms_store import KmsStore
-from ueagent.model.http import HttpRequest
+from ueagent.model.http import HttpRequest, HttpResponse
 from ueagent.model.keys import Secret
 
 HOME, FOREIGN = b"sip:kms.example.com", b"sip:kms.example.net"
@@ -155,6 +158,8 @@ def test_user_that_the_ticket_does_not_name_is_refused() -> None:
 
 @pytest.mark.parametrize("name", [TEAM, b"sip:!.*!@example.com"])
 def test_members_of_a_group_and_of_a_wildcard_may_resolve(name: bytes) -> None:
+    """KMS-56."""
+
     async def run() -> None:
         async with stage() as lab:
             lab.store.add_member(TEAM, BOB)
@@ -179,6 +184,43 @@ def test_unknown_identity_and_wrong_mac_get_the_same_answer() -> None:
                 answers.append(await exchange(lab.binding().origin, request))
             assert answers[0] == answers[1]
             assert (answers[0].status, answers[0].body) == (401, b"")
+
+    asyncio.run(run())
+
+
+def test_unknown_identity_and_wrong_mac_cost_the_same_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KMS-12: keys looked up, keys derived and MACs made, for a bootstrapped user, a provisioned one, and nobody."""
+    done: list[str] = []
+
+    def counted(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(*given: object, **more: object) -> object:
+            done.append(name)
+            return real(*given, **more)
+
+        monkeypatch.setattr(module, name, call)
+
+    async def run() -> None:
+        async with stage() as lab:
+            lab.store.add_psk(b"known", Secret(bytes(32)), user=ALICE)
+            context = BootstrappedContext("b-tid", impi_of(ALICE), bytes(16), lab.clock() + 60, Secret(bytes(32)))
+            lab.store.add_context(context)
+            for name in ("psk", "context", "user"):
+                counted(KmsStore, name)
+            counted(lab_kms_module, "naf_key")
+            counted(mikey_prf, "mac")
+            seen = []
+            for psk_id in (b"b-tid", b"known", b"unknown"):
+                account = KmsAccount(ALICE, HOME, psk_id, Secret(b"\x01" * 32))
+                wish = kms.wish_for_media(account, (BOB,), lab.clock(), lab.rng.randbytes, PROFILE)
+                made = kms.create_request_init(account, wish, lab.clock(), lab.rng.randbytes)
+                done.clear()
+                target = lab.binding().target(KmsService.TICKET)
+                answer = await lab.kms.handle(HttpRequest("POST", target, {}, made.octets))
+                seen.append((answer, list(done)))
+            assert seen[0] == seen[1] == seen[2]
+            assert seen[0] == (HttpResponse(401), ["psk", "context", "naf_key", "user", "mac"])
 
     asyncio.run(run())
 

@@ -17,6 +17,7 @@ from ueagent.daemon.credentials.provider import KmsCredential
 from ueagent.daemon.kms_http import MIKEY_TYPE, MIKEY_VERSION, KmsClient, KmsService, decode, encode
 from ueagent.errors import AgentError, AuthenticationFailed
 from ueagent.keymgmt import kms_desk
+from ueagent.keymgmt.bootstrapping import BootstrappedContext
 from ueagent.keymgmt.kms import (
     PendingResolve,
     WantedKey,
@@ -38,7 +39,7 @@ from ueagent.wire.mikey_ticket import kms_id_of
 
 MAX_RESPONDERS: Final = 16
 SLOWNESS: Final = 30.0  # seconds: longer than any client waits
-_NOBODY_KS: Final = Secret(bytes(32))
+_NOBODY: Final = BootstrappedContext("", "nobody", bytes(16), 0.0, Secret(bytes(32)))
 _ANY: Final = b"!.*!"  # the wildcard of TS 23.003, 13.5 that this KMS understands
 
 
@@ -126,24 +127,25 @@ class LabKms:
             return 400, b""  # an Error is not answered
 
     def _find(self, psk_id: bytes | None, claimed: bytes | None) -> Subscriber | None:
-        """A provisioned key, or Ks_NAF of a bootstrapping. Whoever is unknown costs a derivation too."""
+        """A provisioned key, or Ks_NAF of a bootstrapping. The same steps are taken whoever asks, known or not."""
         provisioned = self._store.psk(psk_id or b"")
+        known = self.fault is not KmsFault.UNKNOWN_BTID
+        identifier = (psk_id or b"").decode("ascii", "replace") if known else ""
+        context = self._store.context(identifier, self._clock())
+        of = context or _NOBODY
+        psk = naf_key(of.ks, of.rand, of.impi, self._naf)
+        owner = self._store.user(of.impi)
+        if context is not None:
+            context.wipe()
+        if owner is not None:
+            owner.wipe()
         if provisioned is not None:
+            psk.wipe()
             user = provisioned.user or claimed or b""
             return Subscriber(user, provisioned.key) if provisioned.belongs_to(user) else None
-        identifier = (psk_id or b"").decode("ascii", "replace")
-        known = self.fault is not KmsFault.UNKNOWN_BTID
-        context = self._store.context(identifier, self._clock()) if known else None
-        if context is None:
-            naf_key(_NOBODY_KS, bytes(16), "nobody", self._naf).wipe()
-            return None
-        psk = naf_key(context.ks, context.rand, context.impi, self._naf)
-        owner = self._store.user(context.impi)
-        context.wipe()
-        if owner is None:
+        if context is None or owner is None:
             psk.wipe()
             return None
-        owner.wipe()
         return Subscriber(owner.identity, psk)
 
     # ------------------------------------------------------------------------------------------------------ tickets --
