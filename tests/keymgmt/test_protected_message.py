@@ -8,6 +8,7 @@ import pytest
 from support.mikey_world import ALICE, BOB, CAROL, RCC, World, account_of
 
 from ueagent.errors import AgentError
+from ueagent.keymgmt import mikey_ticket
 from ueagent.keymgmt.kms import GrantedTicket
 from ueagent.keymgmt.mikey_replay import ReplayCache
 from ueagent.keymgmt.protected_message import (
@@ -236,3 +237,12 @@ def test_body_of_a_message_wants_a_stream_transport() -> None:
     message = Post().send()
     assert len(message.body) > 900
     assert STREAM_ABOVE == 1300
+
+
+def test_authentic_message_with_too_few_random_octets_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """KMS-25: without RANDRr, RANDRi alone must be as long as the TGK; error 12."""
+    post = Post()
+    monkeypatch.setattr(mikey_ticket, "RAND_LENGTH", 16)
+    message = post.send()
+    monkeypatch.undo()
+    assert post.refusal(message) == "mikey_inconsistent"
