@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import pylibsrtp
 import pytest
-from support.srtp import CM80, ENGINES, GCM128, SUITE_NAMES, master, model, receiver, refusal, rtcp, rtp, sender
-from support.srtp_model import MODEL_SUITES
+from support.srtp import (
+    CM80,
+    ENGINES,
+    GCM128,
+    SUITE_NAMES,
+    key_of,
+    master,
+    model,
+    receiver,
+    refusal,
+    rtcp,
+    rtp,
+    sender,
+)
+from support.srtp_model import MODEL_SUITES, Model, ModelRcc
+from support.vectors import Vector, load
 from ueagent_native.srtp import SrtpContext
-from ueagent_native.values import NativeError, RccConfig, Status
+from ueagent_native.values import MasterKeyConfig, NativeError, RccConfig, Status
+from ueagent_native.verification import RawJob, Transform, run_jobs, self_test_names
 
 MODES = {
     "mode 1": RccConfig(1, 14, 16),
@@ -24,6 +42,7 @@ MODES = {
 WITH_HMAC = [name for name in SUITE_NAMES if MODEL_SUITES[name].cipher != "GCM"]
 MODE_2 = MODES["mode 2"]
 MKI = b"\x07\x08"
+GOLDEN = load("rfc4771/packets")
 
 every_mode = pytest.mark.parametrize("rcc", MODES.values(), ids=MODES)
 every_engine = pytest.mark.parametrize("engine", ENGINES)
@@ -106,6 +125,97 @@ def test_rtcp_is_as_without_roc_carrying(rcc: RccConfig) -> None:
             assert protected == oracle.protect_rtcp(rtcp(), index)
             assert rx.unprotect(protected, rtcp=True) == rtcp()
         assert rx.stats().rtcp_packets == 69
+
+
+# --------------------------------------------------------------------------------------------- golden packets --
+
+
+@every_engine
+@pytest.mark.parametrize("vector", GOLDEN, ids=str)
+def test_golden_packets_are_opened_and_made_again(vector: Vector, engine: str) -> None:
+    """RCC-1, RCC-2: ROC 5 and the highest, which a receiver comes to by what the packet carries."""
+    given, protected = vector.inputs, vector.expect["protected"]
+    rcc = RccConfig(given["mode"], given["tag_length"], given["rate"])
+    carries, vouched = int.from_bytes(given["plain"][2:4], "big") % rcc.rate == 0, "no MAC" not in vector.id
+    oracle = Model(
+        given["suite"], given["key"], given["salt"], given["mki"], rcc=ModelRcc(rcc.mode, rcc.tag_len, rcc.rate)
+    )
+    assert oracle.protect_rtp(given["plain"], given["roc"]) == protected
+    keys = (MasterKeyConfig(given["key"], given["salt"], given["mki"]),)
+    with carrying_receiver(rcc, given["suite"], engine=engine, keys=keys) as rx:
+        before = bytearray(given["plain"])
+        before[2:4] = (int.from_bytes(before[2:4], "big") // rcc.rate * rcc.rate).to_bytes(2, "big")
+        if not carries:
+            rx.unprotect(oracle.protect_rtp(bytes(before), given["roc"]))
+        assert rx.unprotect(protected) == given["plain"]
+        assert roc_of(rx) == given["roc"]
+        assert refusal(rx, protected) == (Status.REPLAY if vouched and rcc.mode != 3 else Status.OK)
+
+
+@every_engine
+@pytest.mark.parametrize("vector", GOLDEN, ids=str)
+def test_engines_make_the_golden_packets_from_session_keys(vector: Vector, engine: str) -> None:
+    """RCC-1: what stands between packet and tag is none of the engine's business, and stays."""
+    given, protected = vector.inputs, vector.expect["protected"]
+    plain, rcc = given["plain"], given
+    carries = int.from_bytes(plain[2:4], "big") % rcc["rate"] == 0
+    gap = given["mki"] + (given["roc"].to_bytes(4, "big") if carries else b"")
+    tag = protected[len(plain) + len(gap) :]
+    job = RawJob(
+        transform=Transform.AES_CM,
+        data=plain + gap + bytes(len(tag)),
+        encrypt=True,
+        cipher_key=given["session_key"],
+        auth_key=given["auth_key"],
+        iv=given["iv"],
+        cipher_off=12,
+        cipher_len=len(plain) - 12,
+        auth_len=len(plain),
+        tag_off=len(plain) + len(gap),
+        tag_len=len(tag),
+        tail=given["roc"].to_bytes(4, "big"),
+    )
+    for burst in (1, 3, 8, 17):
+        assert run_jobs(engine, [job] * burst) == [(Status.OK, protected)] * burst
+        opening = replace(job, data=protected, encrypt=not tag)
+        assert run_jobs(engine, [opening] * burst) == [(Status.OK, plain + gap + tag)] * burst
+
+
+def test_golden_packets_are_known_answers_of_every_engine_that_is_admitted() -> None:
+    """RCC-1: the rows in C hold the octets of the file."""
+    source = re.sub(r'"\s+"', "", (Path(__file__).parents[2] / "native" / "src" / "engine_self_test.c").read_text())
+    names = set(self_test_names())
+    admitted = [vector for vector in GOLDEN if f"RFC 4771 {vector.id}" in names]
+    assert len(admitted) == sum(name.startswith("RFC 4771") for name in names) == 6
+    for vector in admitted:
+        plain, protected = vector.inputs["plain"].hex(), vector.expect["protected"].hex()
+        row = source[source.index(f'"RFC 4771 {vector.id}"') :].split("),", 1)[0]
+        words = re.findall(r'"([0-9a-f]*)"', row)
+        assert protected[: len(plain)] == plain[:24] + words[5]
+        assert protected[len(plain) :] == "".join(words[7:])  # the ROC, where it is carried, and the tag
+
+
+def test_packets_are_those_of_libsrtp_with_another_tag() -> None:
+    """RCC-1: libsrtp knows no ROC carrying, but walks to ROC 5; ours are made of its ciphertext and its MAC."""
+    key, salt = key_of(CM80)
+    far = pylibsrtp.Session(
+        pylibsrtp.Policy(
+            key=key + salt,
+            ssrc_type=pylibsrtp.Policy.SSRC_ANY_OUTBOUND,
+            srtp_profile=pylibsrtp.Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
+        )
+    )
+    for index in range(0, 5 << 16, 1 << 14):
+        far.protect(rtp(index & 0xFFFF))
+    with carrying_receiver(MODE_2) as rx:
+        for index in ((5 << 16) + 64, (5 << 16) + 65):
+            theirs = far.protect(rtp(index & 0xFFFF))
+            ours = sent(index)
+            roc = bytes((0, 0, 0, 5)) if index % 64 == 0 else b""
+            assert (
+                ours[: len(theirs) + len(roc)] == theirs[:-10] + roc + theirs[-10:]
+            )  # without ROC four more of the MAC
+            assert rx.unprotect(ours) == rtp(index & 0xFFFF)
 
 
 # ---------------------------------------------------------------------------------------------------- late join --
