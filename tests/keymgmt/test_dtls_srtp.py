@@ -496,6 +496,22 @@ def test_a_stranger_with_another_certificate_is_dropped_and_the_call_goes_on() -
     established_by_bob(calls)
 
 
+@pytest.mark.parametrize("mux", [True, False])
+def test_a_wrong_certificate_from_elsewhere_is_told_at_once_and_ends_nothing(mux: bool) -> None:
+    """DTLS-8: the peer behind a NAT, or an attacker; each rule is told once, whoever asks how often."""
+    calls = pair(mux=mux)
+    calls.exchange()
+    for port in (1, 2, 3):
+        place = Place("203.0.113.7", port)
+        stranger = Association(replace(calls.alice.mechanism._means, identity=new_identity()), rtcp=False)
+        stranger.connect(calls.alice.place(False), 0.0)
+        exchange_with(calls.alice, stranger, place)
+        assert calls.alice.faults == ["elsewhere_fingerprint_mismatch"]
+    assert calls.alice.lost == []
+    calls.later(GIVE_UP)
+    assert calls.alice.lost == ["fingerprint_mismatch"]
+
+
 def test_strangers_hellos_fill_no_memory_and_take_nobodys_place() -> None:
     """TLS-12: a thousand of them, each willing to show its cookie and no more."""
     calls = pair()

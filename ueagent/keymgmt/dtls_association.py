@@ -70,6 +70,8 @@ class Association:
         self._chosen: Place | None = None
         self._keys_taken = False
         self._refusal: PeerError | None = None
+        self._told: set[str] = set()
+        self._notices: list[str] = []
         self._cookie_key = Secret(means.rng(COOKIE_KEY_LENGTH))
 
     # ------------------------------------------------------------------------------------------------ signalling --
@@ -87,6 +89,12 @@ class Association:
     def refusal(self) -> PeerError | None:
         """Why the last candidate that failed did so."""
         return self._refusal
+
+    def take_notices(self) -> list[str]:
+        """Which rules failed, each once, for somebody who came from elsewhere than signalling says: the peer behind a
+        NAT, or nobody of ours. It ends nothing."""
+        notices, self._notices = self._notices, []
+        return notices
 
     def listen(self) -> None:
         """As DTLS server: a ClientHello is answered from now on, also before the far side's fingerprints are known."""
@@ -269,6 +277,9 @@ class Association:
         signalled = place == self._peer and isinstance(error, AuthenticationFailed)
         if self._role is Role.CLIENT or signalled or (place == self._peer and error.code == "no_srtp_profile"):
             self.failure = error
+        elif isinstance(error, AuthenticationFailed) and error.code not in self._told:
+            self._told.add(error.code)
+            self._notices.append(error.code)
 
     def _flush(self, channel: SecureChannel, to: Place) -> None:
         self.datagrams += [SendDatagram(datagram, to, self.rtcp) for datagram in channel.take_output()]

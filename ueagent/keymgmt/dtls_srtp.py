@@ -52,6 +52,7 @@ GIVE_UP: Final = 15.0  # seconds; DTLS-23
 # Seconds that a server goes on sending under the old keys after a re-key: until then the client has got the last flight
 # and its keys, or nearly always has. It receives under both at once, so nothing is lost.
 SEND_LATER: Final = 2.0
+ELSEWHERE: Final = "elsewhere_"  # before the code of a rule that a peer at another place than signalled has failed
 
 Rng = Callable[[int], bytes]
 
@@ -287,6 +288,8 @@ class DtlsSrtp:
         if current is not None and not current.lost:
             # Keys before datagrams: when the peer reads our last flight it may send at once.
             outputs += self._harvest(current, now)
+            notices = [code for association in current.associations for code in association.take_notices()]
+            outputs += [] if current.lost else [PeerFault(f"{ELSEWHERE}{code}") for code in notices]
         for association in self._associations():
             outputs += association.datagrams
             association.datagrams = []
