@@ -226,6 +226,28 @@ def test_a_certificate_out_of_date_is_accepted() -> None:
     assert ours.state is State.OPEN
 
 
+@pytest.mark.parametrize("liar", [BOB, ALICE], ids=["server", "client"])
+@pytest.mark.parametrize("spoiled", ["point", "version"])
+def test_a_certificate_that_cannot_be_read_is_refused(liar: Identity, spoiled: str) -> None:
+    """TLS-10: changed on its way, as anybody on the path can; it ends the handshake and nothing else."""
+    der = liar.own[0].certificate
+    point = (
+        x509.load_der_x509_certificate(der)
+        .public_key()
+        .public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
+    )
+    wrong = (
+        der.replace(point, point[:1] + bytes(len(point) - 1))
+        if spoiled == "point"
+        else der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020107"), 1)
+    )
+    assert wrong != der
+    client, server = end(Role.CLIENT), end(Role.SERVER)
+    with pytest.raises(PeerError):
+        pump(client, server, lambda datagram: [datagram.replace(der, wrong)])
+    assert State.FAILED in (client.state, server.state)
+
+
 @pytest.mark.parametrize(
     "key", [lambda: rsa.generate_private_key(65537, 1024), lambda: ec.generate_private_key(ec.SECP521R1())]
 )

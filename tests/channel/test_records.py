@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ueagent.channel.records import HEADER, begins_association, is_unprotected, pack_records, split_records
+from ueagent.channel.records import (
+    HEADER,
+    begins_association,
+    client_random,
+    is_unprotected,
+    pack_records,
+    split_records,
+)
 
 HELLO = bytes.fromhex("16fefd00000000000000000004") + b"\x01\x00\x00\x00"
 
@@ -60,3 +67,4 @@ def test_anything_else_does_not(at: int) -> None:
 def test_short_datagrams_are_looked_at_without_harm(data: bytes) -> None:
     begins_association(data)
     is_unprotected(data)
+    assert client_random(data) is None or len(client_random(data) or b"") == 32

@@ -13,7 +13,7 @@ from support.channels import new_identity
 from support.dtls_pair import DtlsPair, End, bad_path, error_of
 
 from ueagent.channel.channel import Role
-from ueagent.channel.records import split_records
+from ueagent.channel.records import begins_association, split_records
 from ueagent.keymgmt.dtls_association import MAX_CANDIDATES, Association
 from ueagent.keymgmt.dtls_srtp import GIVE_UP, SEND_LATER, TRANSITIONS
 from ueagent.keymgmt.mechanism import (
@@ -202,6 +202,41 @@ def test_a_hello_before_the_answer_is_answered_and_its_keys_wait() -> None:
     assert not calls.alice.secured
     calls.alice.do(RemoteAnswer((answer,), False, calls.bob.endpoint))
     assert not calls.alice.secured
+    calls.alice.do(Settled())
+    assert calls.speaks()
+
+
+def test_a_late_copy_of_a_hello_does_not_end_an_early_handshake() -> None:
+    """DTLS-9: finished before the answer; a copy has a valid cookie and is nevertheless no new beginning."""
+    calls = pair()
+    offer = calls.offer()
+    answer = calls.answer(offer)
+    hellos: list[bytes] = []
+
+    def path(datagram: bytes) -> list[bytes]:
+        hellos.extend([datagram] if begins_association(datagram) else [])
+        return [datagram]
+
+    calls.path = path
+    calls.bob.do(Settled())
+    calls.pump()
+    assert len(hellos) == 2
+    for copy in hellos:
+        calls.alice.do(DatagramReceived(copy, calls.bob.place(False)))
+    calls.alice.do(RemoteAnswer((answer,), False, calls.bob.endpoint))
+    calls.alice.do(Settled())
+    assert calls.speaks()
+
+
+def test_a_peer_that_begins_anew_before_the_answer_is_heard() -> None:
+    """DTLS-9: another hello from its place, with a random of its own."""
+    calls = pair()
+    offer = calls.offer()
+    answer = calls.answer(offer)
+    exchange_with(calls.alice, hello(calls.alice, calls.bob.place(False)), calls.bob.place(False))
+    calls.bob.do(Settled())
+    calls.pump()
+    calls.alice.do(RemoteAnswer((answer,), False, calls.bob.endpoint))
     calls.alice.do(Settled())
     assert calls.speaks()
 

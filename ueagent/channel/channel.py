@@ -11,12 +11,14 @@ it wants `handle_timeout`. A handshake step costs well below a millisecond, so i
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL, crypto
@@ -316,10 +318,10 @@ class SecureChannel:
             return AuthenticationFailed("no_certificate", "the peer has shown no certificate")
         return PeerError("handshake_failed", f"{self.kind.value} as {self.role.value}: {reason}")
 
-    def _judge(self, certificate: x509.Certificate) -> bool:
-        """The peer's own certificate, in the middle of the handshake."""
+    def _judge(self, certificate: x509.Certificate | None) -> bool:
+        """The peer's own certificate, in the middle of the handshake; None: it cannot be read."""
         assert isinstance(self._credentials, CertificateCredentials)
-        if not _key_acceptable(certificate):
+        if certificate is None or not _key_acceptable(certificate):
             self._refused = "weak_certificate"
             return False
         octets = certificate.public_bytes(serialization.Encoding.DER)
@@ -340,6 +342,7 @@ _REFUSALS: Final = MappingProxyType(
         "weak_certificate": "the peer's certificate has a key that the profile does not allow",
     }
 )
+_UNREADABLE: Final = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)  # of a certificate that is not well made
 
 
 # ---------------------------------------------------------------------------------------------------------- contexts --
@@ -412,12 +415,18 @@ def _channel_of(connection: SSL.Connection) -> SecureChannel:
 
 
 def _judge(connection: SSL.Connection, certificate: crypto.X509) -> bool:
-    return _channel_of(connection)._judge(certificate.to_cryptography())
+    found: x509.Certificate | None = None
+    with suppress(*_UNREADABLE):
+        found = certificate.to_cryptography()
+    return _channel_of(connection)._judge(found)
 
 
 def _key_acceptable(certificate: x509.Certificate) -> bool:
     """TLS-10."""
-    key = certificate.public_key()
+    try:
+        key = certificate.public_key()
+    except _UNREADABLE:
+        return False
     if isinstance(key, rsa.RSAPublicKey):
         return RSA_BITS[0] <= key.key_size <= RSA_BITS[1]
     return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES

@@ -54,6 +54,12 @@ def begins_association(datagram: bytes) -> bool:
     )
 
 
+def client_random(datagram: bytes) -> bytes | None:
+    """The random of the ClientHello that the datagram begins with: every copy of one hello has the same."""
+    at = HEADER + 12 + 2  # the fragment's header, the version
+    return datagram[at : at + 32] if begins_association(datagram) and len(datagram) >= at + 32 else None
+
+
 def is_unprotected(datagram: bytes) -> bool:
     """Whether its first record belongs to epoch 0: a handshake that has no keys yet."""
     return len(datagram) >= HEADER and datagram[3:5] == b"\0\0"

@@ -14,7 +14,7 @@ from typing import Final
 
 from ueagent.channel.channel import Kind, Role, SecureChannel, State
 from ueagent.channel.credentials import CertificateCredentials, Identity
-from ueagent.channel.records import begins_association
+from ueagent.channel.records import begins_association, client_random
 from ueagent.errors import AuthenticationFailed, PeerError
 from ueagent.keymgmt.fingerprints import fits
 from ueagent.keymgmt.mechanism import SendDatagram
@@ -26,6 +26,7 @@ from ueagent.model.suites import suite_of_profile
 LABEL: Final = "EXTRACTOR-dtls_srtp"  # RFC 5764, 4.2
 MAX_CANDIDATES: Final = 4
 CANDIDATE_SECONDS: Final = 10.0  # a candidate that has not finished by then is dropped
+MAX_RESTARTS: Final = 8  # of a peer at one place, before it is established
 COOKIE_KEY_LENGTH: Final = 32
 
 Rng = Callable[[int], bytes]
@@ -50,6 +51,7 @@ class Means:
 class _Candidate:
     channel: SecureChannel
     began: float
+    randoms: frozenset[bytes] = frozenset()  # of the hellos that began it and its forerunners: their copies are old
 
 
 class Association:
@@ -128,7 +130,7 @@ class Association:
         """A datagram of the network. What nobody asked for is dropped."""
         known = self._candidates.get(source)
         # A peer that begins anew from its old place, before anybody is established, has lost what it had.
-        if known is not None and self._restarts(known.channel, data):
+        if known is not None and self._restarts(known, data):
             known = None
         if known is not None:
             self._step(source, known.channel, lambda: known.channel.feed(data, now, _name(source)))
@@ -196,12 +198,15 @@ class Association:
     def _may_be_peer(self, certificate: bytes) -> bool:
         return self._accepted is None or fits(certificate, self._accepted)
 
-    def _restarts(self, channel: SecureChannel, data: bytes) -> bool:
+    def _restarts(self, known: _Candidate, data: bytes) -> bool:
+        random = client_random(data)
         return (
             self._role is Role.SERVER
             and not self.established
-            and channel.state is State.OPEN
-            and begins_association(data)
+            and known.channel.state is State.OPEN
+            and random is not None
+            and random not in known.randoms
+            and len(known.randoms) <= MAX_RESTARTS
         )
 
     def _hello(self, data: bytes, source: Place, now: float) -> None:
@@ -221,7 +226,10 @@ class Association:
             self._flush(listener, source)
         elif self._make_room(source, now):
             self._flush(listener, source)
-            self._candidates[source] = _Candidate(listener, now)
+            former = self._candidates.get(source)
+            random = client_random(data)
+            randoms = frozenset() if former is None else former.randoms
+            self._candidates[source] = _Candidate(listener, now, randoms | ({random} if random else frozenset()))
 
     def _make_room(self, source: Place, now: float) -> bool:
         """For one more candidate. The oldest unfinished one goes for the peer's own place, the rest has to wait."""
