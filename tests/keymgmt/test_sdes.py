@@ -387,7 +387,7 @@ def test_closing_wipes_everything_in_every_state() -> None:
 def test_what_does_not_belong_is_named_with_what_does() -> None:
     error = failure(run(sdes(), Settled()))
     assert error.code == "unexpected_event"
-    assert getattr(error, "expected", ()) == ("Closed", "OfferRequested", "RemoteOffer")
+    assert getattr(error, "expected", ()) == ("Closed", "KeysLost", "OfferRequested", "RemoteOffer")
 
 
 def test_every_state_can_be_closed_and_every_step_leads_to_a_known_state() -> None:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from ueagent.errors import UsageError
-from ueagent.model.security import Mechanism, SecurityPolicy, Setting
+from ueagent.model.security import CustodyLoss, Mechanism, SecurityPolicy, Setting
 from ueagent.model.suites import SUITES
 
 MAX_FILE: Final = 256 * 1024  # octets
@@ -310,6 +310,7 @@ class Section:
 
 
 _SETTING: Final = _one_of(*(setting.value for setting in Setting), kind=Setting)
+_LOSS: Final = _one_of(*(loss.value for loss in CustodyLoss), kind=CustodyLoss)
 _DTLS_SUITES: Final = tuple(suite.name for suite in SUITES.values() if suite.selectable and suite.dtls_profile)
 _SELECTABLE: Final = tuple(suite.name for suite in SUITES.values() if suite.selectable)
 
@@ -353,6 +354,7 @@ SECTIONS: Final = (
         Key("bfcp_active_is_client", _boolean(), "in BFCP who opens the connection is TLS client (BFCP-4)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
         Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
+        Key("custody_loss", _LOSS, "an accelerator with custody of the keys is lost: hold, re-key or end the call"),
     )),
     Section("registration", RegistrationConfig, "What a REGISTER announces (REG-1..REG-20).", (
         Key("sdes", _boolean(), "announce sdes-srtp;mediasec (REG-1)"),

@@ -66,6 +66,7 @@ TRANSLATIONS: Final = MappingProxyType(
         EventKind.SSRC_FULL: Translation(Media.SSRC_FULL),
         EventKind.ENGINE: Translation(Media.ENGINE_FAILED),
         EventKind.SOCKET: Translation(Media.SOCKET_FAILED, "count"),
+        EventKind.KEYS_LOST: Translation(Media.KEYS_LOST),
     }
 )
 

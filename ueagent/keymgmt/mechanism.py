@@ -108,6 +108,13 @@ class PathFound:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysLost:
+    """The keys of the last KeysReady are gone, with the device that had them. The next exchange brings new ones; a key
+    of the far side that stays the same is told again.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelLost:
     """The connection of the last ChannelReady is gone: the next exchange makes a new one."""
 
@@ -123,6 +130,7 @@ Input = (
     | DatagramReceived
     | TimerFired
     | PathFound
+    | KeysLost
     | ChannelLost
 )
 

@@ -19,6 +19,7 @@ from ueagent.keymgmt.mechanism import (
     Failed,
     Input,
     KeyAttribute,
+    KeysLost,
     KeysReady,
     OfferRequested,
     Output,
@@ -233,6 +234,13 @@ class Sdes:
         self._end_exchange()
         return []
 
+    def _forget_peer(self, event: KeysLost) -> list[Output]:
+        """Their key is installed anew, also where it stays the same; a new one of ours is the caller's wish."""
+        for agreed in (self._current, self._proposed):
+            if agreed is not None:
+                agreed.peer = b""
+        return []
+
     def _close(self, event: Closed) -> list[Output]:
         for agreed in (self._current, self._proposed):
             if agreed is not None:
@@ -303,21 +311,22 @@ class Sdes:
 
 
 # What may happen in which state. A repeated answer before Settled replaces the last one.
+_ANYTIME: Final[dict[str, Callable[[Sdes, Any], list[Output]]]] = {"KeysLost": Sdes._forget_peer, "Closed": Sdes._close}
 TRANSITIONS: Final[dict[str, dict[str, Callable[[Sdes, Any], list[Output]]]]] = {
-    "idle": {"OfferRequested": Sdes._offer, "RemoteOffer": Sdes._read_offer, "Closed": Sdes._close},
-    "offering": {"RemoteAnswer": Sdes._read_answer, "RolledBack": Sdes._roll_back, "Closed": Sdes._close},
+    "idle": {"OfferRequested": Sdes._offer, "RemoteOffer": Sdes._read_offer, **_ANYTIME},
+    "offering": {"RemoteAnswer": Sdes._read_answer, "RolledBack": Sdes._roll_back, **_ANYTIME},
     "answered": {
         "RemoteAnswer": Sdes._read_answer,
         "Settled": Sdes._settle,
         "RolledBack": Sdes._roll_back,
-        "Closed": Sdes._close,
+        **_ANYTIME,
     },
-    "offered": {"AnswerRequested": Sdes._answer, "RolledBack": Sdes._roll_back, "Closed": Sdes._close},
+    "offered": {"AnswerRequested": Sdes._answer, "RolledBack": Sdes._roll_back, **_ANYTIME},
     "answering": {
         "AnswerRequested": Sdes._answer,
         "Settled": Sdes._settle,
         "RolledBack": Sdes._roll_back,
-        "Closed": Sdes._close,
+        **_ANYTIME,
     },
     "closed": {"Closed": Sdes._close},
 }

@@ -34,6 +34,14 @@ class Setting(Enum):
     REQUIRED = "required"
 
 
+class CustodyLoss(Enum):
+    """What a call does when the device that alone had its keys is lost. Nothing of it passes in any case."""
+
+    HOLD = "hold"  # until somebody negotiates anew
+    REKEY = "rekey"  # ask the dialer for a re-offer
+    END = "end"  # an emergency call asks for a re-offer all the same
+
+
 class Signalling(Enum):
     """POL-3: what the dialer knows about the protection of its SIP hop."""
 
@@ -105,6 +113,7 @@ class SecurityPolicy:
     bfcp_active_is_client: bool = False  # BFCP-4: else the answerer is TLS server, whoever opens the connection
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
+    custody_loss: CustodyLoss = CustodyLoss.REKEY
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class Media(Enum):
     SSRC_FULL = "ssrc_full"
     ENGINE_FAILED = "engine_failed"
     SOCKET_FAILED = "socket_failed"
+    KEYS_LOST = "keys_lost"  # with the accelerator that alone had them
 
 
 @dataclass(frozen=True, slots=True)

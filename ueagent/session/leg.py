@@ -21,6 +21,7 @@ from ueagent.keymgmt.mechanism import (
     Input,
     KeyAttribute,
     KeyMechanism,
+    KeysLost,
     KeysReady,
     Lost,
     OfferRequested,
@@ -73,6 +74,7 @@ _NOTICES: Final = MappingProxyType(
         Media.SSRC_FULL: ("auth_failures", "ssrc_full"),
         Media.ENGINE_FAILED: ("engine_failed", None),
         Media.SOCKET_FAILED: ("security_state", "socket_failed"),
+        Media.KEYS_LOST: ("engine_failed", "accelerator_lost"),
     }
 )
 # After these the next offer or answer of ours draws a new key, whether the dialer says so or not (SDES-19).
@@ -106,6 +108,7 @@ class Leg:
         self._peer: Endpoint | None = None
         self._mode = "closed"
         self._rekey_due = False
+        self._send_lost = False  # what we sent with went with the device that had it
         self._proposal: _Proposal | None = None
         self.path = Path(line, rng)
         self.refused: tuple[Attempt, ...] = ()  # what the far side did not take in the offer in progress (POL-6)
@@ -238,6 +241,7 @@ class Leg:
         if self._mechanism is not None and self._mechanism is not proposal.mechanism:
             self._mechanism.handle(Closed(), now)
         before = self.security
+        self._send_lost = self._send_lost and not (proposal.keys is not None and proposal.keys.send)
         self.security = self._settled_security(proposal, identity)
         self.plan = replace(proposal.decision.plan, ice=self.path.in_use)
         self._mechanism, self._mode = proposal.mechanism, mode
@@ -283,6 +287,17 @@ class Leg:
             return []
         kind, reason = notice
         return [Notify(kind, self.line, self.security, event.direction, event.ssrc, event.count, reason)]
+
+    def keys_lost(self, now: float) -> list[Effect]:
+        """With the device that alone had them. Nothing passes until there are new ones."""
+        if self._mechanism is None:
+            return []
+        self._mechanism.handle(KeysLost(), now)
+        self._mode = "closed"
+        self._rekey_due = self._send_lost = True
+        kind, reason = _NOTICES[Media.KEYS_LOST]
+        self.security = replace(self.security, keys_in_place=False, reason=reason)
+        return [SetMode(self.line, "closed"), Notify(kind, self.line, self.security, reason=reason)]
 
     # --------------------------------------------------------------------------------------------- handshakes --
 
@@ -330,7 +345,7 @@ class Leg:
         """Keys of a handshake that came after offer and answer stood."""
         install = InstallKeys(self.line, ready.keys, ready.send, ready.receive, ready.component)
         if ready.send and ready.component is not Component.RTCP:
-            self._rekey_due = False
+            self._rekey_due = self._send_lost = False
         if ready.component is Component.RTCP or self.plan is None or not ready.receive:
             return [install]
         self.security = replace(
@@ -407,6 +422,8 @@ class Leg:
             peer=decision.peer,
             identity=identity,
             identity_basis="none" if identity is None else "asserted",
-            keys_in_place=secured and (proposal.keys is not None or self.security.keys_in_place),
-            reason=None if secured else decision.reason,
+            keys_in_place=secured
+            and not self._send_lost
+            and (proposal.keys is not None or self.security.keys_in_place),
+            reason=self.security.reason if secured and self._send_lost else None if secured else decision.reason,
         )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ueagent.errors import AgentError, NegotiationFailed, ResourceError, UnexpectedMessage
 from ueagent.model.keys import Secret
-from ueagent.model.security import LineSecurity, Mechanism, SecurityPolicy
+from ueagent.model.security import CustodyLoss, LineSecurity, Mechanism, SecurityPolicy
 from ueagent.negotiation.capability import Capability
 from ueagent.session.commands import (
     AcceptAnswer,
@@ -30,6 +30,7 @@ from ueagent.session.commands import (
     Dialog,
     Evidence,
     Input,
+    Media,
     MediaEvent,
     OfferFailed,
     RelayFailed,
@@ -37,7 +38,7 @@ from ueagent.session.commands import (
     Release,
     TimerFired,
 )
-from ueagent.session.effects import CloseRelay, Effect, Gone, OpenRelay, ReplyDone, ReplyError, ReplySdp
+from ueagent.session.effects import CloseRelay, Effect, Gone, Notify, OpenRelay, ReplyDone, ReplyError, ReplySdp
 from ueagent.session.exchange import Exchange, check_count, dialer_count, loopback_side
 from ueagent.session.leg import Leg
 from ueagent.session.own_offer import OwnOffer
@@ -159,12 +160,24 @@ class Session:
         match happened:
             case RelayOpened() | RelayFailed():
                 return self._relay_answered(happened, now)
+            case MediaEvent(line, Media.KEYS_LOST):
+                return self._keys_lost(line, now)
             case MediaEvent():
                 leg = self._legs.get(happened.leg)
                 return [] if leg is None else leg.media_event(happened)
             case DatagramReceived() | TimerFired():
                 leg = self._leg_in_use(happened.leg)
                 return [] if leg is None else leg.drive(happened, now)
+
+    def _keys_lost(self, line: int, now: float) -> list[Effect]:
+        """The accelerator that alone had them is lost: policy says what becomes of the call."""
+        leg = self._legs.get(line)
+        effects = [] if leg is None else leg.keys_lost(now)
+        if not effects or leg is None or self._whole_policy.custody_loss is CustodyLoss.HOLD:
+            return effects
+        if self._whole_policy.custody_loss is CustodyLoss.END and not self._emergency:
+            return [*effects, *self._end(now), Gone("accelerator_lost")]
+        return [*effects, Notify("rekey_wanted", line, leg.security, reason="accelerator_lost")]
 
     # ---------------------------------------------------------------------------------------------- commands --
 
