@@ -119,7 +119,7 @@ def test_audio_flows_both_ways(call: Call, policy: dict[str, Any], tmp_path: Pat
                 try:
                     session, port = await call(client, peer, phone)
                     async with phone.talking(port):
-                        await asyncio.gather(phone.hears(THEIR_TONE), peer.hears(SAY))
+                        await asyncio.gather(phone.hears(THEIR_TONE), phone.reported(), peer.hears(SAY))
                     state = await client.session_status(session=session)
                 finally:
                     await peer.connection.close()

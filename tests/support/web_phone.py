@@ -15,9 +15,9 @@ PATIENCE = 30.0  # seconds; only a failing test waits this long
 SECOND = 50  # packets
 
 
-def is_tone(samples: list[int], frequency: int, rate: int = 8000) -> bool:
-    """Loud, and for the most part at that frequency."""
-    return max(map(abs, samples)) > 1000 and share_at(samples, frequency, rate) > 0.5
+def is_tone(samples: list[int], frequency: int | None, rate: int = 8000) -> bool:
+    """Loud, and for the most part at that frequency where one is given."""
+    return max(map(abs, samples)) > 1000 and (frequency is None or share_at(samples, frequency, rate) > 0.5)
 
 
 class WebPhone(Phone):
@@ -46,12 +46,18 @@ class WebPhone(Phone):
                 with suppress(asyncio.CancelledError):
                     await task
 
-    async def hears(self, frequency: int) -> None:
-        """A second of that tone came; TimeoutError when it does not. Its beginning may be faded in or mixed."""
+    async def hears(self, frequency: int | None = None) -> None:
+        """A second of that tone, or of something loud, came; TimeoutError when it does not."""
         async with asyncio.timeout(PATIENCE), self._arrived:
             await self._arrived.wait_for(lambda: self._has(frequency))
 
-    def _has(self, frequency: int) -> bool:
+    async def reported(self) -> None:
+        """An RTCP packet came to its own port."""
+        async with asyncio.timeout(PATIENCE):
+            packet = await asyncio.get_running_loop().sock_recv(self.rtcp, 2048)
+        assert 192 <= packet[1] <= 223
+
+    def _has(self, frequency: int | None) -> bool:
         return len(self.heard) >= SECOND and is_tone(mulaw_to_linear(b"".join(self.heard[-SECOND:])), frequency)
 
     async def _talk(self, port: int) -> None:
