@@ -31,7 +31,8 @@ class Fax:
         self.socket.bind((LOOPBACK, 0))
         self.told: asyncio.Queue[PeerError | None] = asyncio.Queue()
         means = Means(identity, (), 1200, 0, os.urandom, dhe_rsa=True)
-        self.pump = DatagramPump(means, LOOPBACK, Place(*self.socket.getsockname()), self.told.put_nowait)
+        self.pump = DatagramPump(means, LOOPBACK, LOOPBACK, self.told.put_nowait)
+        self.pump.set_dialer(Place(*self.socket.getsockname()))
 
     def agree(self, other: Fax, *, client: bool, expected: Identity | None = None) -> None:
         accepted = frozenset((expected or other.identity).fingerprints())

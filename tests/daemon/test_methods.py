@@ -104,7 +104,7 @@ def test_every_method_has_a_handler_and_no_handler_lacks_a_method() -> None:
 @with_agent()
 async def test_describe_tells_version_mechanisms_suites_engines_and_protection(client: AgentClient) -> None:
     found = await client.describe()
-    assert found.mechanisms == ["DTLS-SRTP", "SDES"]
+    assert found.mechanisms == ["DTLS-SRTP", "SDES", "TLS", "DTLS"]
     assert "AEAD_AES_128_GCM" in found.suites
     assert not [suite for suite in found.suites if "NULL" in suite or "F8" in suite]
     portable = next(engine for engine in found.engines if engine.name == "portable")

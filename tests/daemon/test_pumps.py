@@ -23,12 +23,13 @@ from support.stream_rig import (
 )
 
 from ueagent.channel.channel import Role
-from ueagent.daemon.pumps import DialerGone, MsrpPaths
+from ueagent.daemon.pumps import DialerGone
 from ueagent.daemon.secure_stream import SecureStream, reset
 from ueagent.daemon.stream_dialer import LoopbackCall, LoopbackDoor, PassedDescriptor
 from ueagent.daemon.stream_network import MAX_CANDIDATES, Patience
 from ueagent.errors import AuthenticationFailed, PeerError, UsageError
 from ueagent.model.media import Place
+from ueagent.wire.msrp import MsrpPaths
 from ueagent.wire.msrp_attributes import MsrpUri
 
 BOTH = pytest.mark.parametrize("opens", [True, False])

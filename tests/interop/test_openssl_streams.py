@@ -150,7 +150,8 @@ def test_a_fax_machine_with_rsa_suites_only_is_served(tmp_path: Path, suite: str
         fax.bind((LOOPBACK, 0))
         told: asyncio.Queue[PeerError | None] = asyncio.Queue()
         means = Means(Identity(*own), (), 1200, 0, os.urandom, dhe_rsa=True)
-        pump = DatagramPump(means, LOOPBACK, Place(*fax.getsockname()), told.put_nowait)
+        pump = DatagramPump(means, LOOPBACK, LOOPBACK, told.put_nowait)
+        pump.set_dialer(Place(*fax.getsockname()))
         pump.agree(replace(agreed(foreign, Place(LOOPBACK, 9), opens=False), client=False))
         argv = ["openssl", "s_client", "-dtls1_2", "-connect", f"{LOOPBACK}:{pump.network.port}", "-cipher", suite]
         with Program([*argv, *foreign.options]) as client:

@@ -63,7 +63,7 @@ class End:
             match output:
                 case PutAttributes((DtlsParameters() as only,)):
                     put = only
-                case ChannelReady(terms):
+                case ChannelReady(terms, _):
                     self.terms.append(terms)
                 case Failed(error):
                     raise error

@@ -89,7 +89,7 @@ def test_another_transport_in_the_answer_is_a_failure(proto: str) -> None:
     assert offering().error(accept(answer(CM80, proto=proto))).code == "transport_mismatch"
 
 
-CHAT = b"m=message 9 TCP/MSRP *\r\n"
+CHAT = b"m=message 9 TCP/MSRP *\r\nc=IN IP4 192.0.2.10\r\n"  # the dialer's own matter: it is not on loopback
 PLAIN_AUDIO = b"m=audio 30002 RTP/AVP 0\r\n"
 
 

@@ -255,7 +255,7 @@ def test_lines_that_are_not_rtp_pass_untouched() -> None:
     assert [(line.kind.value, line.mechanism.value, line.reason) for line in reply.lines][1] == (
         "msrp",
         "none",
-        "not_rtp",
+        "offered_plain",
     )
 
 

@@ -13,13 +13,14 @@ from support.channels import ALICE, BOB, new_identity
 
 from ueagent.channel.channel import Kind, Role, SecureChannel
 from ueagent.channel.credentials import CertificateCredentials, Identity
-from ueagent.daemon.pumps import MsrpPaths, StreamPump
+from ueagent.daemon.pumps import StreamPump
 from ueagent.daemon.secure_stream import SecureStream
 from ueagent.daemon.stream_dialer import DialerSide, PassedDescriptor
 from ueagent.daemon.stream_network import Patience, StreamNetwork
 from ueagent.keymgmt.fingerprints import fits
 from ueagent.model.media import Place
 from ueagent.model.security import ChannelTerms
+from ueagent.wire.msrp import MsrpPaths
 
 LOOPBACK = "127.0.0.1"
 SOON = 20.0  # seconds that a step may take on a loaded machine
@@ -77,14 +78,15 @@ class Rig:
         self.side = side or PassedDescriptor(ours)
         if side is not None:
             ours.close()
-        self.network = StreamNetwork(ALICE, LOOPBACK, patience)
+        self.network = StreamNetwork(LOOPBACK, patience)
         self.pump = StreamPump(self.network, self.side, paths)
         self.secured = asyncio.Event()
         self.listener = Listener()
         self.running: asyncio.Task[None] | None = None
 
     def start(self, agreed: ChannelTerms) -> None:
-        self.running = asyncio.create_task(self.pump.run(agreed, self.secured.set))
+        credentials = CertificateCredentials(ALICE, lambda certificate: fits(certificate, agreed.accepted))
+        self.running = asyncio.create_task(self.pump.run(agreed, credentials, lambda cipher: self.secured.set()))
 
     async def connected(self, *, opens: bool) -> SecureStream:
         """The peer's end, secured, in either direction of the connection."""

@@ -21,13 +21,16 @@ from ueagent.daemon.process import hardening
 from ueagent.daemon.relay_host import RelayHost
 from ueagent.daemon.runner import Runner
 from ueagent.daemon.sessions import Bindings, Sessions, Subscribers
+from ueagent.daemon.stream_lines import StreamLines
 from ueagent.ipc import api
 from ueagent.ipc.interface_text import interface_text, literal_names
 from ueagent.keymgmt.registry import MECHANISMS
+from ueagent.model.media import MediaKind
 from ueagent.model.security import Setting
 from ueagent.model.suites import SUITES
 from ueagent.negotiation.access_edge import EdgeProfile
 from ueagent.negotiation.capability import Capability
+from ueagent.negotiation.stream_planner import setting_of
 
 if TYPE_CHECKING:
     from ueagent.daemon.accelerator import AcceleratorHost
@@ -54,7 +57,8 @@ class Agent:
         self._accelerator = _accelerator(config, log)
         self._tickets, messages = _ticket_service(config)
         self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
-        self._runner = Runner(self._relay, self._sessions, self._subscribers, log)
+        self._streams = StreamLines(config.network, config.streams, log)
+        self._runner = Runner(self._relay, self._streams, self._sessions, self._subscribers, log)
         capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
         context = Context(
             config=config,
@@ -104,6 +108,7 @@ class Agent:
             self._runner.release(entry, "agent_stopped")
         self._subscribers.close()
         await self._server.close()
+        await self._streams.close()
         if self._tickets is not None:
             self._tickets.close()
         await self._close_media()
@@ -158,13 +163,20 @@ class Agent:
 def edge_profile(config: Config) -> EdgeProfile:
     """What is announced follows policy (GEN-11): an edge that was told of SDES would offer what policy refuses."""
     registration, policy = config.registration, config.policy
-    dtls = policy.dtls_e2ae is not Setting.OFF
+    off = Setting.OFF
+    dtls = policy.dtls_e2ae is not off
+    wanted = {
+        MediaKind.MSRP: registration.msrp,
+        MediaKind.BFCP: registration.bfcp,
+        MediaKind.UDPTL: registration.udptl,
+    }
     return EdgeProfile(
-        sdes=registration.sdes and policy.sdes_e2ae is not Setting.OFF,
+        sdes=registration.sdes and policy.sdes_e2ae is not off,
         strict=registration.strict,
         dtls=registration.dtls_srtp and dtls,
         dtls_name=registration.dtls_srtp_name,
         dtls_unannounced=registration.dtls_srtp_unannounced and dtls,
+        streams=frozenset(kind for kind in wanted if wanted[kind] and setting_of(kind, policy) is not off),
     )
 
 

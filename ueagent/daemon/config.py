@@ -50,6 +50,9 @@ class RegistrationConfig:
     dtls_srtp: bool = False
     dtls_srtp_name: str = "dtls-srtp"
     dtls_srtp_unannounced: bool = False
+    msrp: bool = False
+    bfcp: bool = False
+    udptl: bool = False
     strict: bool = False
 
 
@@ -119,6 +122,12 @@ class RelayConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamConfig:
+    max_lines: int = 64
+    bfcp_tcp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LogConfig:
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
@@ -137,6 +146,7 @@ class Config:
     credentials: CredentialsConfig = field(default_factory=CredentialsConfig)
     messages: MessagesConfig = field(default_factory=MessagesConfig)
     relay: RelayConfig = field(default_factory=RelayConfig)
+    streams: StreamConfig = field(default_factory=StreamConfig)
     log: LogConfig = field(default_factory=LogConfig)
 
 
@@ -352,6 +362,10 @@ SECTIONS: Final = (
         Key("webrtc", _boolean(), "the far side is a browser or its gateway: DTLS-SRTP as WebRTC does it (WEB-6)"),
         Key("streams_active", _boolean(), "open MSRP and BFCP connections ourselves: behind a NAT (MSRP-5)"),
         Key("bfcp_active_is_client", _boolean(), "in BFCP who opens the connection is TLS client (BFCP-4)"),
+        Key("msrp_e2ae", _SETTING, "TLS of MSRP between phone and access edge (POL-1)"),
+        Key("bfcp_e2ae", _SETTING, "TLS of BFCP, likewise"),
+        Key("udptl_e2ae", _SETTING, "DTLS of T.38 fax, likewise"),
+        Key("msrp_cema", _boolean(), "write a=msrp-cema: middleboxes change addresses without MSRP (MSRP-10)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
         Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
         Key("custody_loss", _LOSS, "an accelerator with custody of the keys is lost: hold, re-key or end the call"),
@@ -361,6 +375,9 @@ SECTIONS: Final = (
         Key("dtls_srtp", _boolean(), "announce DTLS-SRTP, too (REG-2)"),
         Key("dtls_srtp_name", _token(), "as which mechanism (OPEN-1)"),
         Key("dtls_srtp_unannounced", _boolean(), "the edge does DTLS-SRTP although it does not say so (REG-11)"),
+        Key("msrp", _boolean(), "announce msrp-tls (REG-2)"),
+        Key("bfcp", _boolean(), "announce bfcp-tls (REG-20)"),
+        Key("udptl", _boolean(), "announce udptl-dtls (REG-20)"),
         Key("strict", _boolean(), "operator wants Require: mediasec and Security-Verify everywhere (REG-14, REG-16)"),
     )),
     Section("engine", EngineConfig, "Which crypto engine does the work; see `ueagent engines`.", (
@@ -416,6 +433,10 @@ SECTIONS: Final = (
         Key("idle_seconds", _integer(0, 86400), "report a line that hears nothing for so long; 0: never"),
         Key("learn_peer", _boolean(), "send where authentic packets come from"),
         Key("auth_burst", _integer(1, 1_000_000), "report so many failed authentications within a second"),
+    )),
+    Section("streams", StreamConfig, "Lines of MSRP, BFCP and T.38.", (
+        Key("max_lines", _integer(0, 4096), "at a time"),
+        Key("bfcp_tcp", _boolean(), "BFCP also on TCP of loopback, where any user of this machine can connect"),
     )),
     Section("log", LogConfig, "What is told about it all. Keys never are.", (
         Key("level", _one_of("debug", "info", "warning", "error"), "the least important that is told"),

@@ -39,24 +39,26 @@ class DatagramCounts:
 class DatagramPump:
     """One image line. It answers a ClientHello from the beginning: who calls early loses nothing."""
 
-    def __init__(self, means: Means, address: str, dialer: Place, report: Callable[[PeerError | None], None]) -> None:
-        """`report` is told of each association: None when it stands, else why the line has none.
+    def __init__(self, means: Means, address: str, loopback: str, report: Callable[[PeerError | None], None]) -> None:
+        """`address` is ours towards the network, `loopback` towards the dialer.
 
-        ResourceError: no port at this local address.
+        `report` is told of each association: None when it stands, else why the line has none, `ended` when the peer
+        has ended it. ResourceError: no port at one of these addresses.
         """
         self.counts = DatagramCounts()
         self._means = means
-        self._dialer = dialer
+        self._dialer: Place | None = None
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._associations = [self._listening()]  # the newest first
         self._agreed = False
         self._reported = False
+        self._ended = False
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._network = _bound(address)
         try:
-            self._loopback = _bound("::1" if ip_address(dialer.address).version == 6 else "127.0.0.1")
+            self._loopback = _bound(loopback)
         except ResourceError:
             self._network.close()
             raise
@@ -71,6 +73,15 @@ class DatagramPump:
     def loopback(self) -> Place:
         return _place_of(self._loopback.getsockname())
 
+    @property
+    def cipher(self) -> str | None:
+        """The suite of the association that stands."""
+        return next((one.cipher for one in self._associations if one.established), None)
+
+    def set_dialer(self, dialer: Place) -> None:
+        """Whose datagrams are taken on loopback, and where those of the network go. Until then there is nobody."""
+        self._dialer = dialer
+
     def agree(self, terms: ChannelTerms) -> None:
         """A new association on these terms. An old one is heard until the new one stands (T38-7)."""
         now = self._loop.time()
@@ -82,7 +93,7 @@ class DatagramPump:
                 if other not in kept:
                     other.close()
             self._associations = [newest, *kept[:1]]
-        self._agreed, self._reported = True, False
+        self._agreed, self._reported, self._ended = True, False, False
         self._deadline = now + PATIENCE
         newest.expect(terms.accepted, terms.peer)
         if terms.client and terms.peer is not None:
@@ -130,6 +141,8 @@ class DatagramPump:
 
     def _hand_over(self, association: Association) -> None:
         received, association.received = association.received, []
+        if self._dialer is None:
+            return
         for data in received:
             with suppress(OSError):  # a dialer that does not listen loses datagrams, as UDP does
                 self._loopback.sendto(data, (self._dialer.address, self._dialer.port))
@@ -148,6 +161,9 @@ class DatagramPump:
             self._flush(association)
         if self._agreed and not self._reported:
             self._judge(now)
+        elif self._agreed and not self._ended and self._associations[0].peer_closed:
+            self._ended = True
+            self._report(PeerError("ended", "the peer has ended the association"))
         if self._timer is not None:
             self._timer.cancel()
         waits = [wait for one in self._associations if (wait := one.next_timeout(now)) is not None]

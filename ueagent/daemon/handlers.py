@@ -22,10 +22,11 @@ from ueagent.daemon.sessions import Bindings, Entry, Sessions, Subscribers
 from ueagent.daemon.subscriptions import EventQueue
 from ueagent.errors import AgentError, MalformedMessage, UsageError
 from ueagent.ipc import api
-from ueagent.keymgmt.registry import MECHANISMS
-from ueagent.model.security import LineSecurity, Setting, Signalling
+from ueagent.model.media import MediaKind
+from ueagent.model.security import LineSecurity, Mechanism, Setting, Signalling
 from ueagent.negotiation.capability import Capability
 from ueagent.negotiation.offer_answer import asks_for_certificate
+from ueagent.negotiation.stream_sdp import kinds_to_secure
 from ueagent.session.commands import (
     AcceptAnswer,
     AcceptOffer,
@@ -167,6 +168,7 @@ def registration_update(
         headers=_headers(result.headers),
         request_headers=_headers(result.request_headers),
         mechanisms=[mechanism.value for mechanism in sorted(result.announced, key=lambda found: found.value)],
+        streams=[kind.value for kind in sorted(result.streams, key=lambda found: found.value)],
         signalling_agreement=result.signalling_agreement,
         warnings=list(result.warnings),
     )
@@ -184,18 +186,18 @@ def registration_release(
 
 
 async def create_offer(context: Context, connection: Connection, request: api.CreateOfferRequest) -> api.SessionSdp:
-    identity = await _identity(context, connection, request)
+    certificates = await _certificates(context, connection, request)
     evidence, warnings = _evidence(context, connection, request)
     command = CreateOffer(sdp=_sdp_of(request), evidence=evidence, rekey=request.rekey)
-    entry, outcome = _execute(context, connection, request, command, identity)
+    entry, outcome = _execute(context, connection, request, command, certificates)
     return _session_sdp(entry, request, outcome, warnings)
 
 
 async def accept_offer(context: Context, connection: Connection, request: api.AcceptOfferRequest) -> api.SessionSdp:
-    identity = await _identity(context, connection, request)
+    certificates = await _certificates(context, connection, request)
     evidence, warnings = _evidence(context, connection, request)
     command = AcceptOffer(sdp=_sdp_of(request), evidence=evidence, dialog=_dialog(request.dialog))
-    entry, outcome = _execute(context, connection, request, command, identity)
+    entry, outcome = _execute(context, connection, request, command, certificates)
     return _session_sdp(entry, request, outcome, warnings)
 
 
@@ -249,22 +251,37 @@ def _dialog(given: api.DialogIdentity | None) -> Dialog | None:
     return None if given is None else Dialog(given.call_id, given.local_tag, given.remote_tag)
 
 
-async def _identity(
+@dataclass(frozen=True, slots=True)
+class _Certificates:
+    """What a session may show: one for T.38, whose peers may need RSA (T38-8), and one for all else."""
+
+    usual: Identity | None = None
+    fax: Identity | None = None
+
+
+async def _certificates(
     context: Context, connection: Connection, request: api.CreateOfferRequest | api.AcceptOfferRequest
-) -> Identity | None:
-    """Our certificate where this call may need one, else None: nothing is loaded for calls with keys in SDP."""
-    if context.config.policy.dtls_e2ae is Setting.OFF:
-        return None
-    announced = _evidence(context, connection, request)[0].announced
-    web = context.config.policy.webrtc
-    if not web and not any(MECHANISMS[found].certificates for found in announced if found in MECHANISMS):
-        try:
-            if not asks_for_certificate(parse_sdp(_sdp_of(request))):
-                return None
-        except MalformedMessage:
-            return None  # the session says what is wrong with it
-    known = request.binding is not None and context.bindings.find(connection.peer.uid, request.binding) is not None
-    return await context.identities.of(connection.peer.uid, request.binding if known else None)
+) -> _Certificates:
+    """Those that this call may need: nothing is loaded for calls with keys in SDP."""
+    evidence = _evidence(context, connection, request)[0]
+    try:
+        sdp = parse_sdp(_sdp_of(request))
+    except MalformedMessage:
+        return _Certificates()  # the session says what is wrong with it
+    streams = kinds_to_secure(sdp, evidence.streams)
+    policy = context.config.policy
+    dtls_srtp = policy.dtls_e2ae is not Setting.OFF and (
+        policy.webrtc or Mechanism.DTLS_SRTP in evidence.announced or asks_for_certificate(sdp)
+    )
+    uid = connection.peer.uid
+    known = request.binding is not None and context.bindings.find(uid, request.binding) is not None
+    binding = request.binding if known else None
+    usual = fax = None
+    if dtls_srtp or streams - {MediaKind.UDPTL}:
+        usual = await context.identities.of(uid, binding)
+    if MediaKind.UDPTL in streams:
+        fax = await context.identities.of(uid, binding, fax=True)
+    return _Certificates(usual, fax)
 
 
 def _evidence(
@@ -277,6 +294,7 @@ def _evidence(
     evidence = Evidence(
         signalling=Signalling(request.signalling),
         announced=registration.announced if registration else frozenset(),
+        streams=registration.streams if registration else frozenset(),
         asserted_identity=request.asserted_identity,
         emergency=request.emergency,
         conference=request.conference,
@@ -290,17 +308,17 @@ def _execute(
     connection: Connection,
     request: api.CreateOfferRequest | api.AcceptOfferRequest,
     command: Command,
-    identity: Identity | None,
+    certificates: _Certificates,
 ) -> tuple[Entry, Outcome]:
     """In the session that the request names, or in a new one, which a failure leaves no trace of."""
     uid = connection.peer.uid
     if request.session is not None:
         entry = context.sessions.find(uid, request.session)
-        if identity is not None:
-            entry.session.show(identity)
+        entry.session.show(certificates.usual, certificates.fax)
         return entry, context.runner.execute(entry, command)
     context.sessions.check_room(uid)
-    session = Session(context.config.policy, os.urandom, context.capability, identity)
+    session = Session(context.config.policy, os.urandom, context.capability)
+    session.show(certificates.usual, certificates.fax)
     owner = None if request.detached else connection
     entry = context.sessions.add(uid, session, request.binding, owner, context.runner.now())
     try:

@@ -12,43 +12,17 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
+from ueagent.channel.credentials import Credentials
 from ueagent.daemon.secure_stream import CHUNK, SecureStream, reset
 from ueagent.daemon.stream_dialer import DialerSide
 from ueagent.daemon.stream_network import StreamNetwork
 from ueagent.errors import AgentError, PeerError
 from ueagent.model.security import ChannelTerms
-from ueagent.wire.msrp import Path, PathRewriter
-from ueagent.wire.msrp_attributes import MsrpUri
+from ueagent.wire.msrp import MsrpPaths, PathRewriter
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class MsrpPaths:
-    """The two pairs of paths of one session: what the dialer sees, and what the network sees.
-
-    They are told apart by their session-ids: a middlebox may have changed addresses (RFC 6714, 5).
-    """
-
-    dialer: Path  # the dialer's own
-    shown: MsrpUri  # ours towards the dialer, in place of the peer's
-    ours: MsrpUri  # towards the network, in place of the dialer's
-    peer: Path  # the peer's own
-
-    def outward(self, to_path: Path, from_path: Path) -> tuple[Path, Path]:
-        return (
-            self.peer if to_path[-1].session_id == self.shown.session_id else to_path,
-            (self.ours,) if from_path[-1].session_id == self.dialer[-1].session_id else from_path,
-        )
-
-    def inward(self, to_path: Path, from_path: Path) -> tuple[Path, Path]:
-        return (
-            self.dialer if to_path[-1].session_id == self.ours.session_id else to_path,
-            (self.shown,) if from_path[-1].session_id == self.peer[-1].session_id else from_path,
-        )
 
 
 class DialerGone(Exception):
@@ -63,21 +37,23 @@ class StreamPump:
         self._dialer = dialer
         self._paths = paths
 
-    async def run(self, terms: ChannelTerms, secured: Callable[[], None] = lambda: None) -> None:
-        """Until both directions have ended. `secured` is called when the peer has shown the right certificate.
+    async def run(
+        self, terms: ChannelTerms, credentials: Credentials, secured: Callable[[str | None], None] = lambda cipher: None
+    ) -> None:
+        """Until both directions have ended. `secured` is told the cipher suite when the peer has shown who it is.
 
         PeerError: it has not, or its end broke. DialerGone: the dialer's did. Cancelling resets both ends.
         """
         entering = asyncio.create_task(self._dialer.connection())
         try:
-            stream = await self._network.connection(terms)
+            stream = await self._network.connection(terms, credentials)
         except BaseException:
             entering.cancel()
             with suppress(asyncio.CancelledError, OSError, AgentError):
                 sock, _ = await entering
                 sock.close()
             raise
-        secured()
+        secured(stream.cipher)
         try:
             sock, first = await entering
         except OSError:

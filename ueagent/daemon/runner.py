@@ -18,6 +18,7 @@ from ueagent_native.relay import RelayEvent
 from ueagent.daemon.logs import Log
 from ueagent.daemon.relay_host import RelayHost, media_event
 from ueagent.daemon.sessions import Entry, Sessions, Subscribers
+from ueagent.daemon.stream_lines import StreamLines
 from ueagent.errors import AgentError, ResourceError
 from ueagent.ipc import api
 from ueagent.model.media import Place
@@ -29,15 +30,20 @@ from ueagent.session.commands import (
     RelayFailed,
     RelayOpened,
     Release,
+    StreamEnded,
+    StreamSecured,
     TimerFired,
 )
 from ueagent.session.effects import (
     CloseRelay,
+    CloseStream,
+    ConnectStream,
     Effect,
     Gone,
     InstallKeys,
     Notify,
     OpenRelay,
+    OpenStream,
     ReplyDone,
     ReplyError,
     ReplySdp,
@@ -46,6 +52,7 @@ from ueagent.session.effects import (
     SetIce,
     SetMode,
     SetPeer,
+    SetStreamDialer,
     StartTimer,
 )
 
@@ -56,12 +63,14 @@ class Runner:
     def __init__(
         self,
         relay: RelayHost,
+        streams: StreamLines,
         sessions: Sessions,
         subscribers: Subscribers,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay = relay
+        self._streams = streams
         self._sessions = sessions
         self._subscribers = subscribers
         self._log = log
@@ -93,6 +102,8 @@ class Runner:
         """Close what is still open of a session and drop it. Idempotent."""
         for line in list(entry.legs):
             self._close_leg(entry, line)
+        for line in list(entry.streams):
+            entry.streams.pop(line).close()
         if any(found is entry for found in self._sessions):
             self._sessions.remove(entry)
             self._log.info("session_gone", session=entry.id, reason=reason)
@@ -149,6 +160,14 @@ class Runner:
                         self._start_timer(entry.legs[line], seconds)
                     case CloseRelay(line):
                         self._close_leg(entry, line)
+                    case OpenStream() as stream:
+                        waiting.extend(entry.session.receive(self._open_stream(entry, stream), self.now()))
+                    case ConnectStream() as connect:
+                        entry.streams[connect.leg].connect(connect)
+                    case CloseStream(line):
+                        entry.streams.pop(line).close()
+                    case SetStreamDialer(line, place):
+                        entry.streams[line].set_dialer(place)
                     case SetDialer(line, endpoint):
                         self._relay.set_dialer(entry.legs[line], endpoint)
                     case SetPeer(line, endpoint):
@@ -188,6 +207,20 @@ class Runner:
         entry.legs[wanted.leg] = leg
         self._owners[leg] = (entry, wanted.leg)
         return RelayOpened(wanted.leg, network, loopback)
+
+    def _open_stream(self, entry: Entry, wanted: OpenStream) -> RelayOpened | RelayFailed:
+        def tell(happened: StreamSecured | StreamEnded) -> None:
+            if entry.streams.get(happened.leg) is line:
+                self._log.debug("stream_event", session=entry.id, line=happened.leg, kind=type(happened).__name__)
+                self._receive(entry, happened)
+
+        try:
+            line = self._streams.open(wanted, tell)
+        except AgentError as error:
+            self._log.warning("no_relay", session=entry.id, line=wanted.leg, reason=error)
+            return RelayFailed(wanted.leg, error.detail)
+        entry.streams[wanted.leg] = line
+        return RelayOpened(wanted.leg, line.network, line.loopback)
 
     def _close_leg(self, entry: Entry, line: int) -> None:
         leg = entry.legs.pop(line)

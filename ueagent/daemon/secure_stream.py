@@ -53,6 +53,11 @@ class SecureStream:
             finally:
                 await self._flush()  # also the alert that tells the peer why
 
+    @property
+    def cipher(self) -> str | None:
+        """The cipher suite, once it is open."""
+        return self._channel.cipher
+
     async def receive(self) -> bytes:
         """Some plaintext; empty after the peer's close_notify. PeerError: the stream was cut or is not authentic."""
         loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from typing import Final
 
 from ueagent.daemon.config import IpcConfig
 from ueagent.daemon.ipc_server import Connection
+from ueagent.daemon.stream_lines import Line
 from ueagent.daemon.subscriptions import EventQueue
 from ueagent.errors import ResourceError, UsageError
 from ueagent.ipc import api
@@ -29,6 +30,7 @@ class Entry:
     connection: Connection | None
     began: float
     legs: dict[int, int] = field(default_factory=dict)  # m-line -> leg of the relay
+    streams: dict[int, Line] = field(default_factory=dict)  # m-line of MSRP, BFCP or T.38 -> its sockets
 
 
 class Sessions:

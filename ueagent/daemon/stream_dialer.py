@@ -16,6 +16,7 @@ from ueagent.daemon.secure_stream import CHUNK
 from ueagent.errors import AgentError, AuthenticationFailed, ResourceError, UsageError
 from ueagent.model.media import Place
 from ueagent.wire.msrp import Path, PathRewriter
+from ueagent.wire.msrp_attributes import PLACEHOLDER_PORT
 
 PATIENCE: Final = 15.0  # seconds that a connection may take to show what it knows
 MAX_CANDIDATES: Final = 4
@@ -28,6 +29,63 @@ class DialerSide(Protocol):
 
     def close(self) -> None:
         """Idempotent; does not touch a connection that was given away."""
+
+
+class DialerSeat:
+    """All ways in which the dialer of one line may take its side: it passes a descriptor, or on TCP it comes in through
+    a door that is open from the beginning, or waits for our call (`calls`). Without `tcp` only the first is left.
+    """
+
+    def __init__(self, session_id: str | None, *, tcp: bool) -> None:
+        """ResourceError: no port on loopback."""
+        self.calls = False
+        self._door = LoopbackDoor(session_id) if tcp else None
+        self._listens_at: Place | None = None
+        self._passed: PassedDescriptor | None = None
+        self._attached: asyncio.Event = asyncio.Event()
+
+    @property
+    def place(self) -> Place:
+        """Where the dialer finds the door; PLACEHOLDER_PORT is none."""
+        return Place(LOOPBACK, PLACEHOLDER_PORT) if self._door is None else self._door.place
+
+    def listens_at(self, place: Place) -> None:
+        self._listens_at = place
+
+    def attach(self, sock: socket.socket) -> None:
+        """For the connection that waits for the dialer, or for the next one. UsageError: there is one already."""
+        if self._passed is not None:
+            sock.close()
+            raise UsageError("bad_descriptor", "this line has a descriptor that was not used yet", field="descriptor")
+        self._passed = PassedDescriptor(sock)
+        self._attached.set()
+
+    async def connection(self) -> tuple[socket.socket, bytes]:
+        """The first that comes about. OSError: the dialer does not listen where it said."""
+        ways = [asyncio.create_task(self._descriptor())]
+        if self._door is not None:
+            at = self._listens_at if self.calls else None
+            ways.append(asyncio.create_task(self._door.connection() if at is None else LoopbackCall(at).connection()))
+        try:
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            return (ways[0] if ways[0] in done else ways[1]).result()
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+    async def _descriptor(self) -> tuple[socket.socket, bytes]:
+        await self._attached.wait()
+        assert self._passed is not None
+        passed, self._passed = self._passed, None
+        self._attached.clear()
+        return await passed.connection()
+
+    def close(self) -> None:
+        if self._door is not None:
+            self._door.close()
+        if self._passed is not None:
+            self._passed.close()
 
 
 class PassedDescriptor:

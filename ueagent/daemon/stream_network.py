@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
 from ueagent.channel.channel import Kind, Role, SecureChannel
-from ueagent.channel.credentials import CertificateCredentials, Identity
+from ueagent.channel.credentials import Credentials
 from ueagent.daemon.secure_stream import NoHello, SecureStream
 from ueagent.errors import AuthenticationFailed, PeerError, ResourceError
-from ueagent.keymgmt.fingerprints import fits
 from ueagent.model.media import Place
 from ueagent.model.security import ChannelTerms
 
@@ -41,9 +39,8 @@ class StreamNetwork:
     real port; who connects before the answer waits in the kernel's queue.
     """
 
-    def __init__(self, identity: Identity, address: str, patience: Patience | None = None) -> None:
+    def __init__(self, address: str, patience: Patience | None = None) -> None:
         """ResourceError: no port can be had at this local address."""
-        self._identity = identity
         self._patience = patience or Patience()
         self._address = address
         family = socket.AF_INET6 if ip_address(address).version == 6 else socket.AF_INET
@@ -60,12 +57,12 @@ class StreamNetwork:
         address, port, *_ = self._listener.getsockname()
         return Place(address, port)
 
-    async def connection(self, terms: ChannelTerms) -> SecureStream:
+    async def connection(self, terms: ChannelTerms, credentials: Credentials) -> SecureStream:
         """The secured connection. PeerError: nobody came in time, or the peer is not the right one."""
         if terms.opens:
-            coroutine = self._open(terms)
+            coroutine = self._open(terms, credentials)
         else:
-            coroutine = _Acceptance(self._listener, terms, self._candidate, self._patience).first()
+            coroutine = _Acceptance(self._listener, terms, credentials, self._patience).first()
         try:
             async with asyncio.timeout(self._patience.whole):
                 return await coroutine
@@ -76,16 +73,16 @@ class StreamNetwork:
     def close(self) -> None:
         self._listener.close()
 
-    async def _open(self, terms: ChannelTerms) -> SecureStream:
+    async def _open(self, terms: ChannelTerms, credentials: Credentials) -> SecureStream:
         try:
-            return await self._call(terms, client=terms.client)
+            return await self._call(terms, credentials, client=terms.client)
         except NoHello:
-            return await self._call(terms, client=True)
+            return await self._call(terms, credentials, client=True)
 
-    async def _call(self, terms: ChannelTerms, *, client: bool) -> SecureStream:
+    async def _call(self, terms: ChannelTerms, credentials: Credentials, *, client: bool) -> SecureStream:
         assert terms.peer is not None
         sock = socket.socket(self._listener.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        stream = self._candidate(sock, terms, client)
+        stream = _candidate(sock, credentials, client=client)
         try:
             sock.bind((self._address, 0))
             await asyncio.get_running_loop().sock_connect(sock, (terms.peer.address, terms.peer.port))
@@ -98,14 +95,6 @@ class StreamNetwork:
             raise
         return stream
 
-    def _candidate(self, sock: socket.socket, terms: ChannelTerms, client: bool) -> SecureStream:
-        def verify(certificate: bytes) -> bool:
-            return fits(certificate, terms.accepted)
-
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        credentials = CertificateCredentials(self._identity, verify)
-        return SecureStream(sock, SecureChannel(Kind.STREAM, Role.CLIENT if client else Role.SERVER, credentials))
-
 
 class _Acceptance:
     """Waiting for the peer among all who connect."""
@@ -114,12 +103,12 @@ class _Acceptance:
         self,
         listener: socket.socket,
         terms: ChannelTerms,
-        candidate: Callable[[socket.socket, ChannelTerms, bool], SecureStream],
+        credentials: Credentials,
         patience: Patience,
     ) -> None:
         self._listener = listener
         self._terms = terms
-        self._candidate = candidate
+        self._credentials = credentials
         self._hello = patience.hello
         self._client = terms.client
         self._found: asyncio.Future[SecureStream] = asyncio.get_running_loop().create_future()
@@ -158,7 +147,7 @@ class _Acceptance:
     async def _attempt(self, sock: socket.socket, address: str) -> None:
         sock.setblocking(False)
         client = self._client
-        stream = self._candidate(sock, self._terms, client)
+        stream = _candidate(sock, self._credentials, client=client)
         won = False
         try:
             await stream.open(self._hello if self._terms.may_swap and not client else None)
@@ -180,3 +169,8 @@ class _Acceptance:
     def _from_peer(self, address: str) -> bool:
         peer = self._terms.peer
         return peer is not None and ip_address(peer.address) == ip_address(address)
+
+
+def _candidate(sock: socket.socket, credentials: Credentials, *, client: bool) -> SecureStream:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return SecureStream(sock, SecureChannel(Kind.STREAM, Role.CLIENT if client else Role.SERVER, credentials))

@@ -287,13 +287,15 @@ class RegistrationUpdateRequest(Request, frozen=True, kw_only=True):
 class RegistrationUpdateReply(Reply, frozen=True, kw_only=True):
     """`headers` go into the next REGISTER; `request_headers` into every other request (REG-16).
 
-    `next`: done, retry (send REGISTER again with `headers`), or give_up. `mechanisms` are now usable in e2ae mode.
+    `next`: done, retry (send REGISTER again with `headers`), or give_up. `mechanisms` are now usable in e2ae mode for
+    audio and video, TLS or DTLS for each medium of `streams`.
     """
 
     next: Literal["done", "retry", "give_up"]
     headers: list[HeaderValue]
     request_headers: list[HeaderValue]
     mechanisms: list[MechanismName]
+    streams: list[MediumName] = []
     signalling_agreement: bool
     warnings: list[str] = []
 

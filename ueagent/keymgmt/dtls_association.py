@@ -165,6 +165,11 @@ class Association:
         self._flush(channel, self._chosen)
 
     @property
+    def cipher(self) -> str | None:
+        """The cipher suite, once it is established."""
+        return None if self._chosen is None else self._candidates[self._chosen].channel.cipher
+
+    @property
     def peer_closed(self) -> bool:
         return self._chosen is not None and self._candidates[self._chosen].channel.peer_closed
 

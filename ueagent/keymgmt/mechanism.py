@@ -17,7 +17,7 @@ from ueagent.wire.dtls_attributes import DtlsParameters
 from ueagent.wire.sdp_attributes import SdesCrypto
 
 if TYPE_CHECKING:  # it brings in the certificate library, which calls without certificates do not need
-    from ueagent.channel.credentials import PskCredentials
+    from ueagent.channel.credentials import Credentials, PskCredentials
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,11 +191,15 @@ class Lost:
     error: AgentError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ChannelReady:
-    """Make a connection on these terms; it takes the place of the one there is."""
+    """Make a connection on these terms; it takes the place of the one there is.
+
+    `credentials` say what we show and what the peer has to. Whoever makes the connection owns a key in them.
+    """
 
     terms: ChannelTerms
+    credentials: Credentials
 
 
 Output = PutAttributes | KeysReady | PeerFault | Failed | SendDatagram | StartTimer | Lost | ChannelReady

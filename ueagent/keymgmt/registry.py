@@ -33,11 +33,17 @@ class MechanismRow:
     certificates: bool  # needs our identity
 
 
+_TLS: Final = frozenset({"TCP/TLS/MSRP", "TCP/TLS/BFCP"})
+
 # fmt: off
 _ROWS: Final = (
     MechanismRow(Mechanism.DTLS_SRTP, "ueagent.keymgmt.dtls_srtp", lambda t: t.rtp and t.fingerprint,
                  keys_in_sdp=False, certificates=True),
     MechanismRow(Mechanism.SDES, "ueagent.keymgmt.sdes", lambda t: t.sdes, keys_in_sdp=True, certificates=False),
+    MechanismRow(Mechanism.TLS, "ueagent.keymgmt.tls_media", lambda t: t.name in _TLS,
+                 keys_in_sdp=False, certificates=True),
+    MechanismRow(Mechanism.DTLS, "ueagent.keymgmt.tls_media", lambda t: t.name == "UDP/TLS/UDPTL",
+                 keys_in_sdp=False, certificates=True),
 )
 # fmt: on
 

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from ueagent.channel.credentials import Identity
+from ueagent.channel.credentials import CertificateCredentials, Identity
 from ueagent.errors import AgentError, NegotiationFailed, UnexpectedMessage
-from ueagent.keymgmt.fingerprints import strongest
+from ueagent.keymgmt.fingerprints import fits, strongest
 from ueagent.keymgmt.mechanism import (
     AnswerRequested,
     ChannelLost,
@@ -236,7 +236,11 @@ class TlsMedia:
             peer=place,
             may_swap=self._rules.connection,
         )
-        return [ChannelReady(terms)]
+
+        def verify(certificate: bytes) -> bool:
+            return fits(certificate, agreed.fingerprints)
+
+        return [ChannelReady(terms, CertificateCredentials(self._identity, verify))]
 
     def _roll_back(self, event: RolledBack) -> list[Output]:
         self._proposed, self._theirs, self._state = None, None, "idle"

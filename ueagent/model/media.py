@@ -17,6 +17,10 @@ class MediaKind(Enum):
     OTHER = "other"
 
 
+# Media that are secured as a stream or as datagrams of their own, and not as RTP.
+STREAM_KINDS: Final = frozenset({MediaKind.MSRP, MediaKind.BFCP, MediaKind.UDPTL})
+
+
 class Direction(Enum):
     SENDRECV = "sendrecv"
     SENDONLY = "sendonly"
@@ -42,9 +46,18 @@ _ROWS: Final = (
     Transport("RTP/SAVPF", rtp=True, sdes=True, fingerprint=False, plain="RTP/AVPF"),
     Transport("UDP/TLS/RTP/SAVP", rtp=True, sdes=False, fingerprint=True, plain="RTP/AVP"),
     Transport("UDP/TLS/RTP/SAVPF", rtp=True, sdes=False, fingerprint=True, plain="RTP/AVPF"),
+    Transport("TCP/MSRP", rtp=False, sdes=False, fingerprint=False, plain="TCP/MSRP"),
+    Transport("TCP/TLS/MSRP", rtp=False, sdes=False, fingerprint=True, plain="TCP/MSRP"),
+    Transport("TCP/BFCP", rtp=False, sdes=False, fingerprint=False, plain="TCP/BFCP"),
+    Transport("TCP/TLS/BFCP", rtp=False, sdes=False, fingerprint=True, plain="TCP/BFCP"),
+    Transport("udptl", rtp=False, sdes=False, fingerprint=False, plain="udptl"),
+    Transport("UDP/TLS/UDPTL", rtp=False, sdes=False, fingerprint=True, plain="udptl"),
+    # Known and nobody's: BFCP-5 has them rejected.
+    Transport("UDP/TLS/BFCP", rtp=False, sdes=False, fingerprint=True, plain="UDP/BFCP"),
+    Transport("TCP/DTLS/BFCP", rtp=False, sdes=False, fingerprint=True, plain="TCP/BFCP"),
 )
 
-TRANSPORTS: Final = MappingProxyType({row.name: row for row in _ROWS})
+TRANSPORTS: Final = MappingProxyType({row.name.upper(): row for row in _ROWS})  # udptl is written in lower case
 
 
 def transport_named(proto: str) -> Transport | None:

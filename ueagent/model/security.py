@@ -111,6 +111,10 @@ class SecurityPolicy:
     webrtc: bool = False  # WEB-6: SAVPF, BUNDLE, rtcp-mux and ICE-lite, without a registration's tokens
     streams_active: bool = False  # MSRP-5: behind a NAT that lets nobody in
     bfcp_active_is_client: bool = False  # BFCP-4: else the answerer is TLS server, whoever opens the connection
+    msrp_e2ae: Setting = Setting.PREFERRED
+    bfcp_e2ae: Setting = Setting.PREFERRED
+    udptl_e2ae: Setting = Setting.PREFERRED
+    msrp_cema: bool = False  # MSRP-10
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
     custody_loss: CustodyLoss = CustodyLoss.REKEY

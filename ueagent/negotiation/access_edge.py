@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ueagent.errors import UsageError
+from ueagent.model.media import MediaKind
 from ueagent.model.security import Mechanism
 from ueagent.wire.sip_security import (
     SecMechanism,
@@ -39,6 +40,7 @@ class EdgeProfile:
     dtls: bool = False
     dtls_name: str = "dtls-srtp"  # OPEN-1: no specification names one
     dtls_unannounced: bool = False  # REG-11 (b): this edge does DTLS-SRTP and does not say so
+    streams: frozenset[MediaKind] = frozenset()  # media other than RTP (REG-20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,20 @@ class TokenRow:
     mechanism: Mechanism
     token: Callable[[EdgeProfile], str]
     enabled: Callable[[EdgeProfile], bool]
+    kind: MediaKind | None = None  # what it is about, where that is not RTP
+
+
+def _stream(mechanism: Mechanism, name: str, kind: MediaKind) -> TokenRow:
+    return TokenRow(mechanism, lambda profile: name, lambda profile: kind in profile.streams, kind)
 
 
 # REG-2, in the order of Security-Client. A mechanism without a row has no indication at registration (REG-18).
 TOKENS: Final = (
     TokenRow(Mechanism.SDES, lambda profile: "sdes-srtp", lambda profile: profile.sdes),
     TokenRow(Mechanism.DTLS_SRTP, lambda profile: profile.dtls_name, lambda profile: profile.dtls),
+    _stream(Mechanism.TLS, "msrp-tls", MediaKind.MSRP),
+    _stream(Mechanism.TLS, "bfcp-tls", MediaKind.BFCP),
+    _stream(Mechanism.DTLS, "udptl-dtls", MediaKind.UDPTL),
 )
 
 
@@ -65,6 +75,7 @@ class RegistrationResult:
     announced: frozenset[Mechanism]
     signalling_agreement: bool
     warnings: tuple[str, ...] = ()
+    streams: frozenset[MediaKind] = frozenset()
 
 
 class Registration:
@@ -78,12 +89,19 @@ class Registration:
 
     @property
     def announced(self) -> frozenset[Mechanism]:
-        """Mechanisms that both sides announced (REG-10), or that need no announcement here (REG-11)."""
-        media = [entry for entry in self._agreed if entry.is_mediasec]
-        found = {row.mechanism for row in self._rows if any(e.names(row.token(self._profile)) for e in media)}
+        """Mechanisms of RTP that both sides announced (REG-10), or that need no announcement here (REG-11)."""
+        found = {row.mechanism for row in self._rows if row.kind is None and self._both(row)}
         if self._profile.dtls_unannounced and self._state == "registered":
             found.add(Mechanism.DTLS_SRTP)
         return frozenset(found)
+
+    @property
+    def streams(self) -> frozenset[MediaKind]:
+        """Media other than RTP for which both sides announced their mechanism: each has its own word (REG-20)."""
+        return frozenset(row.kind for row in self._rows if row.kind is not None and self._both(row))
+
+    def _both(self, row: TokenRow) -> bool:
+        return any(entry.is_mediasec and entry.names(row.token(self._profile)) for entry in self._agreed)
 
     def offer(self) -> Headers:
         """Header values for the next REGISTER. None at all when nothing is enabled (GEN-1)."""
@@ -164,7 +182,9 @@ class Registration:
     # ----------------------------------------------------------------------------------------------- helpers --
 
     def _result(self, following: Next, agreement: bool, warnings: tuple[str, ...]) -> RegistrationResult:
-        return RegistrationResult(following, self.offer(), self._request_headers(), self.announced, agreement, warnings)
+        return RegistrationResult(
+            following, self.offer(), self._request_headers(), self.announced, agreement, warnings, self.streams
+        )
 
     def _option_headers(self) -> Headers:
         return (("Require", OPTION_TAG), ("Proxy-Require", OPTION_TAG)) if self._option_tag else ()

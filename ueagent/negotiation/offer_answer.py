@@ -18,6 +18,7 @@ from typing import Final
 
 from ueagent.errors import NegotiationFailed, UsageError
 from ueagent.keymgmt.mechanism import KeyAttribute
+from ueagent.keymgmt.registry import MECHANISMS
 from ueagent.model.media import Direction, Endpoint, MediaKind, Transport, transport_named
 from ueagent.model.security import Mechanism
 from ueagent.negotiation.planner import Indicator
@@ -85,9 +86,9 @@ def is_rtp(section: MediaSection) -> bool:
 
 
 def asks_for_certificate(sdp: Sdp) -> bool:
-    """Whether some line can only be keyed with a certificate of ours."""
+    """Whether some RTP line can only be keyed with a certificate of ours."""
     found = (transport_named(section.proto) for section in sdp.media)
-    return any(transport is not None and transport.fingerprint for transport in found)
+    return any(transport is not None and transport.rtp and transport.fingerprint for transport in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,8 @@ class Keying:
         if mechanism is Mechanism.SDES:
             return self.crypto
         self.wipe()
-        return (self.dtls,) if mechanism is Mechanism.DTLS_SRTP else ()
+        row = MECHANISMS.get(mechanism)
+        return (self.dtls,) if row is not None and row.certificates else ()
 
     def wipe(self) -> None:
         for line in self.crypto:
@@ -115,9 +117,10 @@ class Keying:
 def read_keying(section: MediaSection) -> Keying:
     crypto, invalid = read_crypto(section)
     dtls, _ = read_dtls(section)
+    fingerprint = carries(section, "fingerprint")
     present = {
         Mechanism.SDES: bool(crypto),
-        Mechanism.DTLS_SRTP: carries(section, "fingerprint"),
+        **dict.fromkeys((Mechanism.DTLS_SRTP, Mechanism.TLS, Mechanism.DTLS), fingerprint),
         Mechanism.MIKEY_TICKET: carries(section, "key-mgmt"),
     }
     indicator = Indicator(read_3ge2ae(section) or Indicator.ABSENT.value)

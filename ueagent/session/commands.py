@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ueagent.model.media import Endpoint, Place
+from ueagent.model.media import Endpoint, MediaKind, Place
 from ueagent.model.security import Mechanism, Signalling
 
 
@@ -14,10 +14,11 @@ class Evidence:
     """What is known of the call's surroundings when an offer is made or comes in."""
 
     signalling: Signalling
-    announced: frozenset[Mechanism] = frozenset()  # e2ae mechanisms agreed at registration (REG-10, REG-11)
+    announced: frozenset[Mechanism] = frozenset()  # e2ae mechanisms of RTP agreed at registration (REG-10, REG-11)
     asserted_identity: str | None = None
     emergency: bool = False
     conference: bool = False
+    streams: frozenset[MediaKind] = frozenset()  # other media for which TLS or DTLS was agreed (REG-20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,10 @@ Command = CreateOffer | AcceptAnswer | OfferFailed | AcceptOffer | CreateAnswer 
 
 @dataclass(frozen=True, slots=True)
 class RelayOpened:
-    """Answer to OpenRelay: where this leg listens. `network` goes to the far side, `loopback` to the dialer."""
+    """Answer to OpenRelay and OpenStream: where this leg listens.
+
+    `network` goes to the far side, `loopback` to the dialer. A stream has one port; PLACEHOLDER_PORT is none.
+    """
 
     leg: int
     network: Endpoint
@@ -88,7 +92,7 @@ class RelayOpened:
 
 @dataclass(frozen=True, slots=True)
 class RelayFailed:
-    """Answer to OpenRelay: no sockets, ports or capacity."""
+    """Answer to OpenRelay and OpenStream: no sockets, ports or capacity."""
 
     leg: int
     reason: str
@@ -139,4 +143,20 @@ class TimerFired:
     leg: int
 
 
-Input = RelayOpened | RelayFailed | MediaEvent | DatagramReceived | TimerFired
+@dataclass(frozen=True, slots=True)
+class StreamSecured:
+    """The connection of the leg's last ConnectStream stands: the peer has shown who it is."""
+
+    leg: int
+    suite: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """That connection is gone, or did not come about; `reason` is one word, "ended" for an orderly end."""
+
+    leg: int
+    reason: str
+
+
+Input = RelayOpened | RelayFailed | MediaEvent | DatagramReceived | TimerFired | StreamSecured | StreamEnded

@@ -1,18 +1,24 @@
 """What a session wants done. The runner performs each with one `match` arm and knows nothing about protocols.
 
 `leg` numbers are the session's own: the index of the m-line. Effects of one call are performed in order. An
-`OpenRelay` is answered by `RelayOpened` or `RelayFailed` before the next command is executed; the `Reply` of a command
-may therefore arrive only with the effects of that input.
+`OpenRelay` or `OpenStream` is answered by `RelayOpened` or `RelayFailed` before the next command is executed; the
+`Reply` of a command may therefore arrive only with the effects of that input.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ueagent.errors import AgentError
 from ueagent.model.keys import KeySet
-from ueagent.model.media import Component, Endpoint, Place
-from ueagent.model.security import LineSecurity
+from ueagent.model.media import Component, Endpoint, MediaKind, Place
+from ueagent.model.security import ChannelTerms, LineSecurity
+from ueagent.wire.msrp import MsrpPaths
+
+if TYPE_CHECKING:  # they bring in the certificate library, which calls without certificates do not need
+    from ueagent.channel.credentials import Credentials
+    from ueagent.keymgmt.dtls_association import Means
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,48 @@ class OpenRelay:
     family: int = 4  # of the network side: 4 or 6
     loopback_family: int = 4  # of the dialer's side
     rtcp_mux: bool = False  # no RTCP socket on the network side; the dialer's side always has one
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStream:
+    """Sockets for a line of MSRP, BFCP or T.38, as OpenRelay opens those for RTP.
+
+    `session_id` is the word that a dialer on TCP must know. `means` are for T.38, which answers from now on.
+    """
+
+    leg: int
+    kind: MediaKind
+    family: int = 4
+    loopback_family: int = 4
+    session_id: str | None = field(default=None, repr=False)
+    means: Means | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConnectStream:
+    """A connection on these terms, in the place of the one there is. Ownership of a key passes to the runner.
+
+    `calls_dialer`: the dialer waits where SetDialer says; else it comes to our loopback side, or passes a descriptor.
+    """
+
+    leg: int
+    terms: ChannelTerms
+    credentials: Credentials = field(repr=False)
+    paths: MsrpPaths | None = field(repr=False)
+    calls_dialer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetStreamDialer:
+    """Where the dialer waits for a connection, or sends and receives datagrams; a loopback address."""
+
+    leg: int
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class CloseStream:
+    leg: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +182,10 @@ class Gone:
 
 Effect = (
     OpenRelay
+    | OpenStream
+    | ConnectStream
+    | SetStreamDialer
+    | CloseStream
     | SetDialer
     | SetPeer
     | SetIce

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ueagent.errors import AgentError, UsageError
-from ueagent.model.media import Endpoint
+from ueagent.errors import AgentError, NegotiationFailed, UsageError
+from ueagent.model.media import STREAM_KINDS, Endpoint, MediaKind
 from ueagent.model.security import LineSecurity, SecurityPolicy
 from ueagent.negotiation.offer_answer import finish, is_rtp, kind_of
 from ueagent.negotiation.planner import security_required
+from ueagent.negotiation.stream_planner import stream_required
 from ueagent.session.commands import Evidence, RelayOpened
 from ueagent.session.effects import Effect
 from ueagent.session.leg import Leg
+from ueagent.session.stream_leg import StreamLeg
 from ueagent.wire.ice_attributes import build_ice
 from ueagent.wire.sdp import MediaSection, Sdp, build_sdp
 
@@ -47,6 +49,7 @@ class Exchange:
         rng: Rng,
         existing: Mapping[int, Leg],
         identity: Identity | None = None,
+        fax_identity: Identity | None = None,
     ) -> None:
         self.offer = offer
         self.evidence = evidence
@@ -56,6 +59,7 @@ class Exchange:
         self.refusals: dict[int, AgentError] = {}  # lines that somebody wanted and that are closed instead
         self.others: dict[int, LineSecurity] = {}  # reports of all lines without a leg
         self._rng = rng
+        self._identities = {MediaKind.UDPTL: fax_identity}
         self._identity = identity
         self._existing = existing
         self._created: set[int] = set()
@@ -69,16 +73,31 @@ class Exchange:
     def reports(self) -> dict[int, LineSecurity]:
         return self.others | {line: leg.report for line, leg in self.legs.items()}
 
+    def must_secure(self, section: MediaSection) -> bool:
+        """POL-4 for this line."""
+        kind = kind_of(section)
+        return stream_required(kind, self.policy, self.evidence.emergency) if kind in STREAM_KINDS else self.required
+
+    def usable(self, kind: MediaKind) -> bool:
+        """Whether there is a certificate to show on a line of STREAM_KINDS."""
+        return self._identities.get(kind, self._identity) is not None
+
     def leg_at(self, line: int, section: MediaSection) -> Leg:
-        """The line's leg, a new one where the dialog has none."""
-        leg = self._existing.get(line)
-        return Leg(line, kind_of(section), self.policy, self._rng, self._identity) if leg is None else leg
+        """The line's leg, a new one where the dialog has none or where its medium is another now (T38-10)."""
+        kind, leg = kind_of(section), self._existing.get(line)
+        streams = {kind} & STREAM_KINDS
+        if leg is not None and (leg.kind is kind or not {leg.kind, kind} & STREAM_KINDS):
+            return leg
+        if leg is not None and leg.kind in STREAM_KINDS and streams:
+            raise NegotiationFailed("medium_changed", f"media line {line} is of another kind", field=f"m={line}")
+        make = StreamLeg if streams else Leg
+        return make(line, kind, self.policy, self._rng, self._identities.get(kind, self._identity))
 
     def join(self, leg: Leg, family: int) -> None:
         """The leg takes part; it has a proposal."""
         self.legs[leg.line] = leg
         self._families[leg.line] = family
-        if leg.line not in self._existing:
+        if self._existing.get(leg.line) is not leg:
             self._created.add(leg.line)
 
     def set_aside(self, line: int, section: MediaSection, reason: str) -> None:
@@ -115,6 +134,9 @@ class Exchange:
         """Offer and answer stand: the legs that live on, effects, warnings. All other lines are closed."""
         effects: list[Effect] = []
         warnings: list[str] = []
+        for line, leg in self._existing.items():
+            if self.legs.get(line, leg) is not leg:
+                effects += leg.close(now)  # another leg has the line now
         for line, leg in sorted((dict(self._existing) | self.legs).items()):
             if line not in accepted:
                 effects += leg.close(now)

@@ -6,7 +6,7 @@ re-offer costs nothing (SDES-16). `settle` turns the difference into effects: un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from types import MappingProxyType
@@ -37,6 +37,7 @@ from ueagent.keymgmt.mechanism import (
 from ueagent.keymgmt.registry import create_mechanism
 from ueagent.model.media import Component, Endpoint, MediaKind
 from ueagent.model.security import LineSecurity, Mechanism, MediaPlan, SecurityPolicy
+from ueagent.negotiation.offer_answer import dialer_endpoint, peer_endpoint, rewrite
 from ueagent.negotiation.planner import Attempt, Decision
 from ueagent.session.commands import DatagramReceived, Media, MediaEvent, RelayOpened, TimerFired
 from ueagent.session.effects import (
@@ -45,6 +46,7 @@ from ueagent.session.effects import (
     InstallKeys,
     Notify,
     OpenRelay,
+    OpenStream,
     SendDatagram,
     SetDialer,
     SetMode,
@@ -53,6 +55,7 @@ from ueagent.session.effects import (
 )
 from ueagent.session.path import ENDPOINT, Path
 from ueagent.wire.ice_attributes import IceParameters
+from ueagent.wire.sdp import MediaSection
 
 if TYPE_CHECKING:
     from ueagent.channel.credentials import Identity
@@ -82,7 +85,7 @@ _REKEY: Final = frozenset({Media.SOFT_LIMIT, Media.RESTART, Media.KEY_EXPIRED})
 
 
 @dataclass(slots=True, eq=False)
-class _Proposal:
+class Proposal:
     decision: Decision
     mechanism: KeyMechanism | None
     dialer: Endpoint | None
@@ -109,9 +112,28 @@ class Leg:
         self._mode = "closed"
         self._rekey_due = False
         self._send_lost = False  # what we sent with went with the device that had it
-        self._proposal: _Proposal | None = None
+        self._proposal: Proposal | None = None
         self.path = Path(line, rng)
         self.refused: tuple[Attempt, ...] = ()  # what the far side did not take in the offer in progress (POL-6)
+
+    # ---------------------------------------------------------------------------------------------- the sides --
+
+    def dialer_of(self, section: MediaSection, *, offers: bool) -> Endpoint | None:
+        """Where the dialer receives; None on hold. UsageError: its line is no good. `offers`: it stands in an offer."""
+        return dialer_endpoint(section)
+
+    def peer_of(self, section: MediaSection, family: int, *, offers: bool, mux: bool, checked: bool) -> Endpoint | None:
+        """Where the far side receives; None on hold, and where ICE says it. NegotiationFailed: its line is no good."""
+        return peer_endpoint(section, family, mux=mux, checked=checked)
+
+    def for_network(
+        self, section: MediaSection, proto: str, keying: Sequence[KeyAttribute], added: Sequence[bytes]
+    ) -> MediaSection:
+        """The line for the network; `added` is the text of `keying`."""
+        return rewrite(section, proto, self._ports.network, added)
+
+    def for_dialer(self, section: MediaSection, proto: str) -> MediaSection:
+        return rewrite(section, proto, self._ports.loopback, checked=self.path.checked)
 
     # ----------------------------------------------------------------------------------------------- exchange --
 
@@ -135,9 +157,7 @@ class Leg:
     @property
     def family(self) -> int:
         """Of the network side of the relay."""
-        if self.ports is None:
-            raise RuntimeError(f"line {self.line} has no relay")
-        return ip_address(self.ports.network.address).version
+        return ip_address(self._ports.network.address).version
 
     @property
     def report(self) -> LineSecurity:
@@ -162,7 +182,7 @@ class Leg:
             mechanism = self._mechanism
         elif plan.mechanism is not Mechanism.NONE:
             mechanism = create_mechanism(plan, self._policy, self._rng, self._identity)
-        self._proposal = _Proposal(decision, mechanism, dialer or self._dialer, peer or self._peer)
+        self._proposal = Proposal(decision, mechanism, dialer or self._dialer, peer or self._peer)
 
     def meet(self, peer: Endpoint | None) -> None:
         """Where the far side receives, as its offer says."""
@@ -182,7 +202,7 @@ class Leg:
         """What the far side says of ICE. Whether its checks say where it is: then its SDP does not."""
         return self.path.read(theirs if self.proposed.ice else None)
 
-    def open_relay(self, family: int) -> OpenRelay:
+    def open_relay(self, family: int) -> OpenRelay | OpenStream:
         dialer = self._proposed.dialer
         loopback = 4 if dialer is None else ip_address(dialer.address).version
         return OpenRelay(self.line, self.proposed.required, family, loopback, self.proposed.rtcp_mux)
@@ -220,21 +240,15 @@ class Leg:
         if self.plan is not None or proposal.dialer is None:
             return []
         self._dialer = proposal.dialer
-        return [SetDialer(self.line, proposal.dialer)]
+        return [self._told_dialer(proposal.dialer)]
 
     def settle(self, identity: str | None, now: float) -> tuple[list[Effect], list[str]]:
         """Offer and answer stand: effects in order, and warnings for the reply."""
         proposal, self._proposal = self._proposed, None
         effects = self.path.settle()
         if proposal.dialer is not None and proposal.dialer != self._dialer:
-            effects.append(SetDialer(self.line, proposal.dialer))
-        if proposal.keys is not None:
-            effects.append(InstallKeys(self.line, proposal.keys.keys, proposal.keys.send, proposal.keys.receive))
-        if proposal.peer is not None and proposal.peer != self._peer:
-            effects.append(SetPeer(self.line, proposal.peer))
-        mode = "plain" if proposal.mechanism is None else "secure"
-        if mode != self._mode:
-            effects.append(SetMode(self.line, mode))
+            effects.append(self._told_dialer(proposal.dialer))
+        effects += self._apply(proposal)
         outputs = [] if proposal.mechanism is None else proposal.mechanism.handle(Settled(), now)
         if proposal.mechanism is not None and self.path.chosen is not None:
             outputs += proposal.mechanism.handle(PathFound(ENDPOINT), now)
@@ -244,7 +258,7 @@ class Leg:
         self._send_lost = self._send_lost and not (proposal.keys is not None and proposal.keys.send)
         self.security = self._settled_security(proposal, identity)
         self.plan = replace(proposal.decision.plan, ice=self.path.in_use)
-        self._mechanism, self._mode = proposal.mechanism, mode
+        self._mechanism = proposal.mechanism
         self._dialer, self._peer = proposal.dialer, proposal.peer
         if proposal.keys is not None:
             self._rekey_due = self._rekey_due and not proposal.keys.send
@@ -252,6 +266,19 @@ class Leg:
         if self.security != before:
             effects.append(Notify("security_state", self.line, self.security, reason=self.security.reason))
         return [*effects, *self._carry_out(outputs)], proposal.warnings
+
+    def _apply(self, proposal: Proposal) -> list[Effect]:
+        """What the relay shall have from now on."""
+        effects: list[Effect] = []
+        if proposal.keys is not None:
+            effects.append(InstallKeys(self.line, proposal.keys.keys, proposal.keys.send, proposal.keys.receive))
+        if proposal.peer is not None and proposal.peer != self._peer:
+            effects.append(SetPeer(self.line, proposal.peer))
+        mode = "plain" if proposal.mechanism is None else "secure"
+        if mode != self._mode:
+            effects.append(SetMode(self.line, mode))
+        self._mode = mode
+        return effects
 
     def roll_back(self, now: float) -> None:
         """The exchange failed: what held before holds (SDES-16). Keys that were not handed over are wiped."""
@@ -273,7 +300,13 @@ class Leg:
         self.plan = None
         self.security = LineSecurity(self.line, self.kind, reason="closed")
         ports, self.ports = self.ports, None
-        return [] if ports is None else [CloseRelay(self.line)]
+        return [] if ports is None else [self._closing()]
+
+    def _told_dialer(self, dialer: Endpoint) -> Effect:
+        return SetDialer(self.line, dialer)
+
+    def _closing(self) -> Effect:
+        return CloseRelay(self.line)
 
     # -------------------------------------------------------------------------------------------------- media --
 
@@ -370,7 +403,13 @@ class Leg:
     # ------------------------------------------------------------------------------------------------ helpers --
 
     @property
-    def _proposed(self) -> _Proposal:
+    def _ports(self) -> RelayOpened:
+        if self.ports is None:
+            raise RuntimeError(f"line {self.line} has no relay")
+        return self.ports
+
+    @property
+    def _proposed(self) -> Proposal:
         if self._proposal is None:
             raise RuntimeError(f"line {self.line} is not in an exchange")
         return self._proposal
@@ -406,7 +445,7 @@ class Leg:
                     raise error
         return put
 
-    def _settled_security(self, proposal: _Proposal, identity: str | None) -> LineSecurity:
+    def _settled_security(self, proposal: Proposal, identity: str | None) -> LineSecurity:
         decision, plan = proposal.decision, proposal.decision.plan
         secured = proposal.mechanism is not None
         suite = proposal.keys.keys.suite.name if proposal.keys is not None else self.security.suite

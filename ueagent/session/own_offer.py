@@ -8,30 +8,23 @@ from typing import Final
 
 from ueagent.errors import AgentError, NegotiationFailed
 from ueagent.keymgmt.registry import secure_transport
-from ueagent.model.media import MediaKind, transport_named
-from ueagent.model.security import Mechanism, MediaPlan, Scope
+from ueagent.model.media import STREAM_KINDS, MediaKind, transport_named
+from ueagent.model.security import Mechanism, MediaPlan, Scope, Setting
 from ueagent.negotiation.offer_answer import (
     address_family,
-    dialer_endpoint,
     identified,
     is_rtp,
-    peer_endpoint,
+    kind_of,
     read_keying,
     reject,
-    rewrite,
     secured_attributes,
     tag_of,
 )
 from ueagent.negotiation.planner import Decision, plan_offer
+from ueagent.negotiation.stream_planner import plan_stream_offer, setting_of
+from ueagent.negotiation.stream_sdp import is_stream, on_loopback
 from ueagent.session.effects import Effect
-from ueagent.session.exchange import (
-    Exchange,
-    endpoint_of,
-    ice_attributes,
-    loopback_side,
-    network_side,
-    session_attributes,
-)
+from ueagent.session.exchange import Exchange, ice_attributes, network_side, session_attributes
 from ueagent.session.leg import Leg
 from ueagent.wire.ice_attributes import read_ice
 from ueagent.wire.sdp import MediaSection, Sdp
@@ -41,10 +34,13 @@ RETRY_STATUSES: Final = frozenset({488, 606})  # POL-6
 
 class OwnOffer(Exchange):
     def plan(self) -> None:
-        """A proposal for each RTP line. NegotiationFailed, UsageError: the offer cannot be made."""
+        """A proposal for each line of ours. NegotiationFailed, UsageError: the offer cannot be made."""
+        self._closing: list[Effect] = []  # of lines that a weaker offer no longer has
         for line, section in enumerate(self.offer.media):
             transport = transport_named(section.proto)
-            if section.port == 0 or not is_rtp(section):
+            if section.port and is_stream(section):
+                self._plan_stream(line, section)
+            elif section.port == 0 or not is_rtp(section):
                 self.set_aside(line, section, "not_rtp")
             elif transport is not None and transport.name != transport.plain:
                 self.set_aside(line, section, "secured_by_dialer")
@@ -55,10 +51,39 @@ class OwnOffer(Exchange):
                 self.set_aside(line, section, "unknown_transport")
             else:
                 self._plan_line(line, section)
+        if self.refusals and not self.legs and not self.passing:
+            raise next(iter(self.refusals.values()))
+
+    def _plan_stream(self, line: int, section: MediaSection) -> None:
+        """A line that is not secured goes out as it is, unless only we could carry it: then it goes out closed."""
+        transport, kind = transport_named(section.proto), kind_of(section)
+        assert transport is not None
+        if transport.name != transport.plain:
+            self.set_aside(line, section, "secured_by_dialer")
+            return
+        if setting_of(kind, self.policy) is Setting.OFF:
+            self.set_aside(line, section, "policy")
+            return
+        leg = self.leg_at(line, section)
+        if leg.plan is None:
+            decision = plan_stream_offer(line, kind, self.policy, self.evidence)
+        else:
+            decision = self._continued(leg, leg.plan)
+        secured = decision.plan.mechanism is not Mechanism.NONE
+        if secured and not self.usable(kind):
+            secured, decision = False, replace(decision, reason="no_certificate")
+        if not secured and on_loopback(section):
+            self.refuse(line, section, _not_secured(line, decision.reason or "policy"))
+        elif not secured or (not on_loopback(section) and not decision.plan.required and not section.legacy_hold):
+            self.set_aside(line, section, decision.reason or "not_on_loopback")
+        else:
+            dialer = leg.dialer_of(section, offers=True)
+            leg.begin(decision, dialer=dialer)
+            self.join(leg, address_family(section))
 
     def _plan_line(self, line: int, section: MediaSection) -> None:
-        dialer = dialer_endpoint(section)
         leg = self.leg_at(line, section)
+        dialer = leg.dialer_of(section, offers=True)
         leg.check_dialer(dialer)
         if leg.plan is None:
             decision = plan_offer(line, leg.kind, self.policy, self.evidence)
@@ -69,12 +94,16 @@ class OwnOffer(Exchange):
 
     def _continued(self, leg: Leg, plan: MediaPlan) -> Decision:
         """A later offer repeats what the line has (DYN-7): it neither drops security nor tries again to gain it."""
-        announced = plan.scope is Scope.E2AE and plan.mechanism in self.evidence.announced
+        known = leg.kind in self.evidence.streams or plan.mechanism in self.evidence.announced
+        announced = plan.scope is Scope.E2AE and known
         return Decision(replace(plan, assured=plan.assured or announced), leg.security.peer, leg.security.reason)
 
     def write(self, *, rekey: bool, now: float) -> tuple[bytes, list[Effect]]:
         """The offer for the network. All relays are open."""
-        sdp, effects = self.offer, list[Effect]()
+        sdp, effects = self.offer, self._closing
+        self._closing = []
+        for line in self.refusals:
+            sdp = sdp.with_media(line, reject(sdp.media[line], sdp.media[line].proto))
         for line, leg in self.legs.items():
             section = sdp.media[line]
             keying = leg.offer(fresh=rekey, now=now)
@@ -87,7 +116,7 @@ class OwnOffer(Exchange):
                 if tag_of(section) is None:
                     section = identified(section, self._new_tag(line))
             proto = self._network_proto(self.offer.media[line], leg)
-            sdp = sdp.with_media(line, rewrite(section, proto, endpoint_of(leg, network_side), added))
+            sdp = sdp.with_media(line, leg.for_network(section, proto, keying, added))
             effects += leg.set_dialer()
         return self.text(sdp, network_side, session_attributes(self.legs.values(), self._bundle(sdp))), effects
 
@@ -143,7 +172,7 @@ class OwnOffer(Exchange):
                 detail = f"media line {line} has invalid keying, or two kinds of it"
                 raise NegotiationFailed("bad_keying", detail, field="crypto")
             checked = leg.read_ice(read_ice(section))
-            peer = peer_endpoint(section, leg.family, mux=leg.muxed, checked=checked)
+            peer = leg.peer_of(section, leg.family, offers=False, mux=leg.muxed, checked=checked)
         except AgentError:
             keying.wipe()
             raise
@@ -169,8 +198,7 @@ class OwnOffer(Exchange):
         for line, offered in enumerate(self.offer.media):
             section, proto = answer.media[line], offered.proto
             if line in accepted:
-                leg = self.legs[line]
-                ours = rewrite(section, proto, endpoint_of(leg, loopback_side), checked=leg.path.checked)
+                ours = self.legs[line].for_dialer(section, proto)
                 if tag_of(offered) is None:
                     ours = identified(ours, None)
             elif line in self.passing and section.port:
@@ -186,15 +214,29 @@ class OwnOffer(Exchange):
         if status not in RETRY_STATUSES or not secured:
             return False
         try:
-            decisions = {
-                leg.line: plan_offer(leg.line, leg.kind, self.policy, self.evidence, (*leg.refused, leg.attempt))
-                for leg in secured
-            }
+            decisions = {leg.line: self._weaker(leg) for leg in secured}
         except NegotiationFailed:
             return False
+        streams = {leg.line for leg in secured if leg.kind in STREAM_KINDS}
+        if not self.passing and not self.legs.keys() - streams:
+            return False  # nobody carries a stream in plain: nothing would be left
         for leg in secured:
-            leg.weaken(decisions[leg.line], now)
+            if leg.line in streams:
+                del self.legs[leg.line]
+                self._closing += leg.close(now)
+                self.refuse(leg.line, self.offer.media[leg.line], _not_secured(leg.line, "refused"))
+            else:
+                leg.weaken(decisions[leg.line], now)
         return True
+
+    def _weaker(self, leg: Leg) -> Decision:
+        plan = plan_stream_offer if leg.kind in STREAM_KINDS else plan_offer
+        return plan(leg.line, leg.kind, self.policy, self.evidence, (*leg.refused, leg.attempt))
+
+
+def _not_secured(line: int, reason: str) -> NegotiationFailed:
+    detail = f"media line {line} cannot be secured, and is not carried in plain"
+    return NegotiationFailed(reason, detail, field=f"m={line}")
 
 
 def _transport_mismatch(line: int) -> NegotiationFailed:

@@ -36,12 +36,25 @@ from ueagent.session.commands import (
     RelayFailed,
     RelayOpened,
     Release,
+    StreamEnded,
+    StreamSecured,
     TimerFired,
 )
-from ueagent.session.effects import CloseRelay, Effect, Gone, Notify, OpenRelay, ReplyDone, ReplyError, ReplySdp
+from ueagent.session.effects import (
+    CloseRelay,
+    Effect,
+    Gone,
+    Notify,
+    OpenRelay,
+    OpenStream,
+    ReplyDone,
+    ReplyError,
+    ReplySdp,
+)
 from ueagent.session.exchange import Exchange, check_count, dialer_count, loopback_side
 from ueagent.session.leg import Leg
 from ueagent.session.own_offer import OwnOffer
+from ueagent.session.stream_leg import StreamLeg
 from ueagent.session.their_offer import TheirOffer
 from ueagent.wire.sdp import Sdp, parse_sdp
 
@@ -90,6 +103,7 @@ class Session:
             dtls_profiles=capability.usable(policy.dtls_profiles),
         )
         self._shown = identity
+        self._fax: Identity | None = None
         self._rng = rng
         self._state = "new"
         self._role: Literal["offerer", "answerer"] = "offerer"
@@ -105,9 +119,13 @@ class Session:
         self._last_answer: _LastAnswer | None = None
         self._digest_key = Secret(rng(DIGEST_KEY_LENGTH))
 
-    def show(self, identity: Identity) -> None:
-        """What mechanisms with certificates show from the next command on, where the session has nothing yet."""
+    def show(self, identity: Identity | None, fax: Identity | None = None) -> None:
+        """What mechanisms with certificates show from the next command on, where the session has nothing yet.
+
+        `fax` is for lines of T.38, whose peers may need another kind of certificate (T38-8).
+        """
         self._shown = self._shown or identity
+        self._fax = self._fax or fax
 
     @property
     def _policy(self) -> SecurityPolicy:
@@ -168,6 +186,9 @@ class Session:
             case DatagramReceived() | TimerFired():
                 leg = self._leg_in_use(happened.leg)
                 return [] if leg is None else leg.drive(happened, now)
+            case StreamSecured() | StreamEnded():
+                leg = self._legs.get(happened.leg)
+                return leg.stream_event(happened, now) if isinstance(leg, StreamLeg) else []
 
     def _keys_lost(self, line: int, now: float) -> list[Effect]:
         """The accelerator that alone had them is lost: policy says what becomes of the call."""
@@ -184,7 +205,8 @@ class Session:
     def _create_offer(self, command: CreateOffer, now: float) -> list[Effect]:
         offer = parse_sdp(command.sdp)
         check_count(offer, self._media_count, dialer_count)
-        own = OwnOffer(offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs, self._shown)
+        evidence = self._in_this_call(command.evidence)
+        own = OwnOffer(offer, evidence, self._policy, self._rng, self._legs, self._shown, self._fax)
 
         def write(now: float) -> list[Effect]:
             sdp, effects = own.write(rekey=command.rekey, now=now)
@@ -248,9 +270,8 @@ class Session:
     def _accept_offer(self, command: AcceptOffer, now: float) -> list[Effect]:
         offer = parse_sdp(command.sdp)
         check_count(offer, self._media_count, NegotiationFailed)
-        theirs = TheirOffer(
-            offer, self._in_this_call(command.evidence), self._policy, self._rng, self._legs, self._shown
-        )
+        evidence = self._in_this_call(command.evidence)
+        theirs = TheirOffer(offer, evidence, self._policy, self._rng, self._legs, self._shown, self._fax)
 
         def write(now: float) -> list[Effect]:
             sdp = theirs.offer_for_dialer()
@@ -286,7 +307,7 @@ class Session:
     def _open_relays(self, exchange: Exchange, then: Callable[[float], list[Effect]], now: float) -> list[Effect]:
         opening = _Opening(exchange, self._state, then)
         wanted = exchange.relays_to_open()
-        opening.awaited = {effect.leg for effect in wanted if isinstance(effect, OpenRelay)}
+        opening.awaited = {effect.leg for effect in wanted if isinstance(effect, OpenRelay | OpenStream)}
         if opening.awaited:
             self._opening, self._state = opening, "opening"
             return wanted
@@ -350,9 +371,9 @@ class Session:
         effects: list[Effect] = []
         exchange = self._own or self._theirs or (self._opening.exchange if self._opening else None)
         self._opening = None
-        legs = self._legs | ({} if exchange is None else exchange.legs)
-        for _, leg in sorted(legs.items()):
-            effects += leg.close(now)
+        for legs in (self._legs, {} if exchange is None else exchange.legs):
+            for leg in legs.values():
+                effects += leg.close(now)  # idempotent: most legs are in both
         self._legs, self._others, self._own, self._theirs, self._last_answer = {}, {}, None, None, None
         self._digest_key.wipe()
         self._state = "ended"
@@ -361,7 +382,7 @@ class Session:
     def _keying_digest(self, sdp: Sdp) -> bytes:
         mac = hmac.new(self._digest_key.reveal(), digestmod="sha256")
         for section in sdp.media:
-            for name in ("crypto", "fingerprint", "tls-id", "setup"):
+            for name in ("crypto", "fingerprint", "tls-id", "setup", "path"):
                 for attribute in section.attributes_named(name):
                     mac.update(name.encode() + b":" + (attribute.value or b""))
             mac.update(b"\n")

@@ -6,28 +6,27 @@ SDES-7, SDP-8..13, CAP-2, CAP-10, POL-4, DYN-8.
 from __future__ import annotations
 
 from ueagent.errors import AgentError, NegotiationFailed, UsageError
-from ueagent.model.media import Endpoint, transport_named
+from ueagent.model.media import STREAM_KINDS, Endpoint, transport_named
+from ueagent.model.security import Setting
 from ueagent.negotiation.offer_answer import (
     Keying,
     address_family,
     bundled,
-    dialer_endpoint,
     identified,
     is_rtp,
     kind_of,
     offers_rtcp_mux,
-    peer_endpoint,
     plain_proto,
     read_keying,
     reject,
-    rewrite,
     secured_attributes,
     tag_of,
 )
-from ueagent.negotiation.planner import OfferedLine, plan_answer
+from ueagent.negotiation.planner import Decision, OfferedLine, plan_answer
+from ueagent.negotiation.stream_planner import plan_stream_answer, setting_of
+from ueagent.negotiation.stream_sdp import is_stream
 from ueagent.session.exchange import (
     Exchange,
-    endpoint_of,
     ice_attributes,
     loopback_side,
     network_side,
@@ -46,24 +45,48 @@ class TheirOffer(Exchange):
         return (*(error.code for error in self.refusals.values()), *downgraded)
 
     def plan(self, now: float) -> None:
-        """A proposal for each RTP line. NegotiationFailed: the whole offer is refused.
+        """A proposal for each line of ours. NegotiationFailed: the whole offer is refused.
 
         A line that is no good is refused alone (SDP-15), unless security is required, it held before (SDES-16), or
         nothing else is left.
         """
         for line, section in enumerate(self.offer.media):
-            if section.port == 0 or not is_rtp(section):
+            if section.port == 0 or not (is_rtp(section) or is_stream(section)):
                 self.set_aside(line, section, "not_rtp")
+                continue
+            if is_stream(section) and self._leave(line, section):
                 continue
             leg = self.leg_at(line, section)
             try:
                 self._plan_line(leg, section, now)
             except AgentError as error:
-                if leg.plan is not None or self.required:
+                if leg.plan is not None or self.must_secure(section):
                     raise
                 self.refuse(line, section, error)
         if self.refusals and not self.legs and not self.passing:
             raise next(iter(self.refusals.values()))
+
+    def _leave(self, line: int, section: MediaSection) -> bool:
+        """Whether a line of STREAM_KINDS is the dialer's own matter: one in plain, or of a kind that we do not do."""
+        had = self._existing.get(line)
+        held = None if had is None or had.kind is not kind_of(section) else had.plan
+        if section.proto.upper() == plain_proto(section).upper():
+            if self.must_secure(section) or (held is not None and held.required):
+                raise NegotiationFailed("security_required", f"media line {line} is offered plain", field=f"m={line}")
+            self.set_aside(line, section, "offered_plain" if held is None else "downgraded")
+            return True
+        if setting_of(kind_of(section), self.policy) is Setting.OFF and held is None:
+            self.set_aside(line, section, "policy")
+            return True
+        return False
+
+    def _decide(self, offered: OfferedLine, leg: Leg) -> Decision:
+        if offered.kind not in STREAM_KINDS:
+            return plan_answer(offered, self.policy, self.evidence, leg.plan)
+        if not self.usable(offered.kind):
+            detail = f"media line {offered.line}: there is no certificate to show"
+            raise NegotiationFailed("mechanism_unavailable", detail, field=f"m={offered.line}")
+        return plan_stream_answer(offered, self.policy, self.evidence, leg.plan)
 
     def _plan_line(self, leg: Leg, section: MediaSection, now: float) -> None:
         transport = transport_named(section.proto)
@@ -78,10 +101,11 @@ class TheirOffer(Exchange):
             leg.line, kind_of(section), transport, keying.mechanisms, keying.indicator, mux, ice is not None
         )
         try:
-            decision = plan_answer(offered, self.policy, self.evidence, leg.plan)
+            decision = self._decide(offered, leg)
             leg.begin(decision)
             checked = leg.read_ice(ice)
-            leg.meet(peer_endpoint(section, family, mux=leg.muxed or decision.plan.rtcp_mux, checked=checked))
+            mux = leg.muxed or decision.plan.rtcp_mux
+            leg.meet(leg.peer_of(section, family, offers=True, mux=mux, checked=checked))
             self._read_keying(leg, keying, now)
         except AgentError:
             keying.wipe()
@@ -90,7 +114,7 @@ class TheirOffer(Exchange):
                 raise
             # CAP-2 did not work out: without its keying this is an ordinary plain line.
             bare = OfferedLine(leg.line, kind_of(section), transport, frozenset())
-            peer = peer_endpoint(section, family, mux=leg.muxed)
+            peer = leg.peer_of(section, family, offers=True, mux=leg.muxed, checked=False)
             leg.begin(plan_answer(bare, self.policy, self.evidence, leg.plan), peer=peer)
         self.join(leg, family)
 
@@ -103,9 +127,7 @@ class TheirOffer(Exchange):
         sdp = self.offer
         for line, section in enumerate(sdp.media):
             if line in self.legs:
-                endpoint = endpoint_of(self.legs[line], loopback_side)
-                checked = self.legs[line].path.checked
-                sdp = sdp.with_media(line, rewrite(section, plain_proto(section), endpoint, checked=checked))
+                sdp = sdp.with_media(line, self.legs[line].for_dialer(section, plain_proto(section)))
             elif line in self.refusals or section.port == 0:
                 sdp = sdp.with_media(line, reject(section, plain_proto(section)))
         return self.text(sdp, loopback_side)
@@ -124,11 +146,10 @@ class TheirOffer(Exchange):
             if line in accepted:
                 leg = self.legs[line]
                 # SDP-8: whatever the offer said, no 3ge2ae of ours in an answer.
-                added = secured_attributes(
-                    leg.answer(dialer=dialers[line], now=now), indicate=False, padding=self.policy.sdes_padding
-                )
+                keying = leg.answer(dialer=dialers[line], now=now)
+                added = secured_attributes(keying, indicate=False, padding=self.policy.sdes_padding)
                 added += ice_attributes(leg)
-                ours = rewrite(ours, section.proto, endpoint_of(leg, network_side), added)
+                ours = leg.for_network(ours, section.proto, keying, added)
                 if leg.proposed.ice:
                     ours = identified(ours, tag_of(section))
             elif line in self.legs or line in self.refusals or section.port == 0:
@@ -145,7 +166,7 @@ class TheirOffer(Exchange):
     def _dialer(self, line: int, section: MediaSection) -> Endpoint | None:
         if section.proto.upper() != plain_proto(self.offer.media[line]).upper():
             raise _transport_mismatch(line)
-        return dialer_endpoint(section)
+        return self.legs[line].dialer_of(section, offers=False)
 
 
 def _transport_mismatch(line: int) -> UsageError:

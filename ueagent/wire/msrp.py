@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from ueagent.errors import MalformedMessage
@@ -22,6 +23,31 @@ Path = tuple[MsrpUri, ...]
 Rewrite = Callable[[Path, Path], tuple[Path, Path]]
 
 _FIRST: Final = re.compile(rb"MSRP ([A-Za-z0-9][A-Za-z0-9.\-+%=]{3,31}) (?:[A-Z]+|[0-9]{3}(?: [^\r\n]*)?)")
+
+
+@dataclass(frozen=True, slots=True)
+class MsrpPaths:
+    """The two pairs of paths of one session: what the dialer sees, and what the network sees.
+
+    They are told apart by their session-ids: a middlebox may have changed addresses (RFC 6714, 5).
+    """
+
+    dialer: Path  # the dialer's own
+    shown: MsrpUri  # ours towards the dialer, in place of the peer's
+    ours: MsrpUri  # towards the network, in place of the dialer's
+    peer: Path  # the peer's own
+
+    def outward(self, to_path: Path, from_path: Path) -> tuple[Path, Path]:
+        return (
+            self.peer if to_path[-1].session_id == self.shown.session_id else to_path,
+            (self.ours,) if from_path[-1].session_id == self.dialer[-1].session_id else from_path,
+        )
+
+    def inward(self, to_path: Path, from_path: Path) -> tuple[Path, Path]:
+        return (
+            self.dialer if to_path[-1].session_id == self.ours.session_id else to_path,
+            (self.shown,) if from_path[-1].session_id == self.peer[-1].session_id else from_path,
+        )
 
 
 class PathRewriter:
