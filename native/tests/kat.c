@@ -81,8 +81,10 @@ static void check_all_kdf(void) {
 
 /* ----------------------------------------------------------------------------------------------------- contexts -- */
 
-static ums_srtp *make_context(const ums_engine *e, ums_suite suite, int direction, uint32_t flags, const uint8_t *key,
-                              const uint8_t *salt) {
+static const ums_rcc NO_ROC, MODE_2 = {2, 14, 64};
+
+static ums_srtp *make_context(const ums_engine *e, ums_suite suite, int direction, uint32_t flags, ums_rcc rcc,
+                              const uint8_t *key, const uint8_t *salt) {
   const ums_master_key master = {.key = key, .salt = salt};
   const ums_srtp_config cfg = {.suite = suite,
                                .direction = (uint8_t)direction,
@@ -91,6 +93,7 @@ static ums_srtp *make_context(const ums_engine *e, ums_suite suite, int directio
                                .rtp_window = 128,
                                .rtcp_window = 128,
                                .flags = flags,
+                               .rcc = rcc,
                                .keys = &master};
   const size_t len = ums_srtp_sizeof(&cfg), rounded = (len + 63) / 64 * 64;
   ums_srtp *ctx = rounded > 0 ? aligned_alloc(64, rounded) : NULL;
@@ -130,7 +133,7 @@ typedef struct fixed_packet {
 #define RTCP_PLAIN                                                                                                     \
   "81c8000d4d6172734e5450314e545032525450200000042a0000e9304c756e61deadbeefdeadbeefdeadbeefdeadbeefdeadbeef"
 
-/* The RTCP rows have an index that only a receiver comes to at once. */
+/* The rows of RTCP and ROC have an index that only a receiver comes to at once. */
 static const fixed_packet PACKETS[] = {
     {"RFC 7714 16.1.1", UMS_AEAD_AES_128_GCM, UMS_LAB_SESSION_KEYS, 0, KEY_128, GCM_SALT, RTP_PLAIN,
      "8040f17b8041f8d35501a0b2f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833"
@@ -155,18 +158,29 @@ static const fixed_packet PACKETS[] = {
      "f9f9dfa90251ea43cbfab8a1d53aedb1bafb3459c7d7166986c0d10f729792ca"},
 };
 
-static void check_packet(const ums_engine *e, const fixed_packet *row) {
+/* tests/vectors/rfc4771/packets.json */
+static const fixed_packet ROC_5 = {"RFC 4771 mode 2, ROC 5",
+                                   UMS_AES_CM_128_HMAC_SHA1_80,
+                                   0,
+                                   0,
+                                   "e1f97a0d3e018be0d64fa32c06de4139",
+                                   "0ec675ad498afeebb6960b3aabe6",
+                                   "8060008000005000cafebabe80878e959ca3aab1b8bfc6cdd4dbe2e9f0f7fe05",
+                                   "8060008000005000cafebabe30a05ba22d200bf91765b34366ca5257b79b77e200000005"
+                                   "925172fa61933aba0f25"};
+
+static void check_packet(const ums_engine *e, const fixed_packet *row, ums_rcc rcc) {
   uint8_t key[32], salt[14], buffer[ROOM], *packet = buffer + 1;
   unhex(row->key, key);
   unhex(row->salt, salt);
   uint32_t len = (uint32_t)unhex(row->plain, packet);
-  if (!row->rtcp) {
-    ums_srtp *out = make_context(e, row->suite, UMS_SEND, row->flags, key, salt);
+  if (!row->rtcp && rcc.mode == 0) {
+    ums_srtp *out = make_context(e, row->suite, UMS_SEND, row->flags, rcc, key, salt);
     len = transform(out, UMS_SEND, packet, len, 0);
     check(is_hex(packet, len, row->cipher), row->name, e->name);
     drop_context(out);
   }
-  ums_srtp *in = make_context(e, row->suite, UMS_RECEIVE, row->flags, key, salt);
+  ums_srtp *in = make_context(e, row->suite, UMS_RECEIVE, row->flags, rcc, key, salt);
   len = (uint32_t)unhex(row->cipher, packet);
   len = transform(in, UMS_RECEIVE, packet, len, row->rtcp);
   check(is_hex(packet, len, row->plain), row->name, e->name);
@@ -193,16 +207,17 @@ static uint32_t make_packet(uint8_t *p, uint16_t seq, uint32_t payload, int rtcp
 }
 
 /* A burst of unlike packets, every third one RTCP: sent by one engine and by `portable`, opened by the other. */
-static void check_round_trip(const ums_engine *sender, const ums_engine *receiver, const ums_suite_info *suite) {
+static void check_round_trip(const ums_engine *sender, const ums_engine *receiver, const ums_suite_info *suite,
+                             ums_rcc rcc) {
   static uint8_t plain[BURST][ROOM], packet[BURST][ROOM], again[BURST][ROOM];
   uint8_t key[32], salt[14];
   for (size_t i = 0; i < sizeof key; i++)
     key[i] = next_octet();
   for (size_t i = 0; i < sizeof salt; i++)
     salt[i] = next_octet();
-  ums_srtp *out = make_context(sender, suite->suite, UMS_SEND, 0, key, salt);
-  ums_srtp *same = make_context(engines[n_engines - 1], suite->suite, UMS_SEND, 0, key, salt);
-  ums_srtp *in = make_context(receiver, suite->suite, UMS_RECEIVE, 0, key, salt);
+  ums_srtp *out = make_context(sender, suite->suite, UMS_SEND, 0, rcc, key, salt);
+  ums_srtp *same = make_context(engines[n_engines - 1], suite->suite, UMS_SEND, 0, rcc, key, salt);
+  ums_srtp *in = make_context(receiver, suite->suite, UMS_RECEIVE, 0, rcc, key, salt);
   ums_srtp *outs[BURST], *sames[BURST], *ins[BURST];
   ums_packet sent[BURST], sent_again[BURST];
   uint32_t len[BURST];
@@ -245,11 +260,17 @@ int main(void) {
   for (size_t a = 0; a < n_engines; a++) {
     for (size_t i = 0; i < sizeof PACKETS / sizeof *PACKETS; i++)
       if (runs(engines[a], ums_suite_find(PACKETS[i].suite)))
-        check_packet(engines[a], &PACKETS[i]), packets++;
+        check_packet(engines[a], &PACKETS[i], NO_ROC), packets++;
+    check_packet(engines[a], &ROC_5, MODE_2), packets++;
     for (size_t b = 0; b < n_engines; b++)
-      for (size_t i = 0; i < ums_suite_count(); i++)
-        if (runs(engines[a], ums_suite_at(i)) && runs(engines[b], ums_suite_at(i)))
-          check_round_trip(engines[a], engines[b], ums_suite_at(i)), trips++;
+      for (size_t i = 0; i < ums_suite_count(); i++) {
+        const ums_suite_info *suite = ums_suite_at(i);
+        if (!runs(engines[a], suite) || !runs(engines[b], suite))
+          continue;
+        check_round_trip(engines[a], engines[b], suite, NO_ROC), trips++;
+        if (suite->auth_key_len != 0)
+          check_round_trip(engines[a], engines[b], suite, MODE_2), trips++;
+      }
   }
   printf("%zu engines, %u packets, %u round trips: %d failures\n", n_engines, packets, trips, failures);
   return failures != 0;

@@ -1,7 +1,8 @@
 """Random bursts protected on one engine and opened on another: engines differ in speed and in nothing else.
 
-SRTP-2, SRTP-7, SRTP-10, SRTP-13. Payloads of 0..1600 octets, CSRC 0..15, extensions, padding, unaligned packets (each
-row of the arena begins at an odd address), every number of packets 1..64, suites mixed within a burst.
+SRTP-2, SRTP-7, SRTP-10, SRTP-13, RCC-1. Payloads of 0..1600 octets, CSRC 0..15, extensions, padding, unaligned packets
+(each row of the arena begins at an odd address), every number of packets 1..64, suites mixed within a burst, with and
+without ROC carrying.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import pytest
 from support.srtp import ENGINES, SUITE_NAMES, receiver, rtcp, sender
 from ueagent_native.batch import Batch, protect_batch, unprotect_batch
 from ueagent_native.srtp import ContextSet, protect_burst
-from ueagent_native.values import Direction, Status
+from ueagent_native.values import Direction, RccConfig, Status
 
 STRIDE = 1901  # odd: rows have every alignment
+KINDS = [(suite, None) for suite in SUITE_NAMES]
+KINDS += [(suite, rcc) for suite in SUITE_NAMES[:6] for rcc in (RccConfig(2, 14, 2), RccConfig(1, 20, 1))]
 PAIRS = list(permutations(ENGINES, 2)) or [(ENGINES[0], ENGINES[0])]
 
 
@@ -58,11 +61,11 @@ class Burst:
 def test_what_one_engine_protects_another_opens(one: str, other: str) -> None:
     """Bursts of every size 1..64; in each, a forged packet fails and leaves its neighbours alone."""
     draw = random.Random(f"{one} {other}")
-    senders = [sender(suite, engine=one, max_ssrc=64) for suite in SUITE_NAMES]
-    receivers = [receiver(suite, engine=other, max_ssrc=64) for suite in SUITE_NAMES]
+    senders = [sender(suite, engine=one, max_ssrc=64, rcc=rcc) for suite, rcc in KINDS]
+    receivers = [receiver(suite, engine=other, max_ssrc=64, rcc=rcc) for suite, rcc in KINDS]
     going, coming = ContextSet(senders), ContextSet(receivers)
     for n in range(1, 65):
-        burst = Burst(draw, n, n, len(SUITE_NAMES))
+        burst = Burst(draw, n, n, len(KINDS))
         assert protect_batch(going, burst.batch) == n
         forged = draw.randrange(n)  # SRTCP in its SSRC: flags and index would be refused before the tag is looked at
         at = forged * STRIDE + (4 if burst.kinds[forged] else burst.lengths[forged] - 1 - draw.randrange(4))
@@ -82,9 +85,9 @@ def test_bursts_and_lone_packets_are_the_same_octets_on_every_engine(engine: str
     """The last engine of the table is the yardstick; a live context may change its engine on the way."""
     draw = random.Random(engine)
     packets = [[packet(draw, seq, ssrc) for ssrc in range(1, 17)] for seq in range(12)]
-    for suite in SUITE_NAMES:
-        plain = sender(suite, engine=ENGINES[-1], max_ssrc=64)
-        burst, lone, moving = (sender(suite, engine=engine, max_ssrc=64) for _ in range(3))
+    for suite, rcc in KINDS:
+        plain = sender(suite, engine=ENGINES[-1], max_ssrc=64, rcc=rcc)
+        burst, lone, moving = (sender(suite, engine=engine, max_ssrc=64, rcc=rcc) for _ in range(3))
         for turn, row in enumerate(packets):
             moving.set_engine(ENGINES[turn % len(ENGINES)])
             expected = [octets for _, octets in plain.protect_many(row)]

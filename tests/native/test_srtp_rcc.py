@@ -71,6 +71,12 @@ def forged(packet: bytes, at: int) -> bytes:
     return bytes(octets)
 
 
+def forged_bit(packet: bytes, bit: int) -> bytes:
+    octets = bytearray(packet)
+    octets[bit // 8] ^= 1 << bit % 8
+    return bytes(octets)
+
+
 def roc_of(context: SrtpContext) -> int:
     return context.streams()[0].roc
 
@@ -272,6 +278,20 @@ def test_forged_roc_is_refused_and_changes_nothing(rcc: RccConfig, engine: str) 
         assert newcomer.streams() == []
         assert refusal(rx, sent(1, rcc)) == Status.OK
         assert roc_of(rx) == 0
+
+
+@secure
+@pytest.mark.parametrize("seq", [0, 1])
+def test_flip_of_any_bit_is_refused_and_changes_nothing(rcc: RccConfig, seq: int) -> None:
+    """RCC-2: also where the flip makes of a packet with ROC one without, and the other way; it comes back as it was."""
+    good = sent(seq, rcc)
+    bad = [forged_bit(good, bit) for bit in range(8 * len(good))]
+    with carrying_receiver(rcc) as rx:
+        for packet, (status, octets) in zip(bad, rx.unprotect_many(bad), strict=True):
+            assert status in (Status.AUTH_FAIL, Status.BAD_PACKET)
+            assert octets == packet
+        assert (rx.stats().n_streams, rx.stats().packets) == (0, 0)
+        assert rx.unprotect(good) == rtp(seq)
 
 
 @secure
