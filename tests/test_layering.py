@@ -66,7 +66,13 @@ ONLY_IN = {
     "_cffi_backend": ("ueagent_native",),
     "numpy": ("ueagent_native", "ueagent_bench"),
     "matplotlib": ("ueagent_bench",),
-    "asyncio": ("ueagent.daemon", "ueagent.client", "ueagent.lab", "ueagent.cli"),
+    "asyncio": (
+        "ueagent.daemon",
+        "ueagent.client",
+        "ueagent.lab",
+        "ueagent.cli",
+        "ueagent_bench.scenarios.mikey_ticket",
+    ),
     "asyncvarlink": (),
     "pytest": (),
 }

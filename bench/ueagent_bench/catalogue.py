@@ -15,7 +15,10 @@ TIMED: Final = ("ueagent_bench.scenarios.srtp_burst", "ueagent_bench.scenarios.p
 # Modules with numbers that need no timing.
 COUNTED: Final = ("ueagent_bench.scenarios.memory",)
 # Scenarios that are one run of their module's run(), only on demand.
-WHOLE: Final = {"relay_loop_50pps_x100": "ueagent_bench.scenarios.relay_loop"}
+WHOLE: Final = {
+    "relay_loop_50pps_x100": "ueagent_bench.scenarios.relay_loop",
+    "mikey_ticket": "ueagent_bench.scenarios.mikey_ticket",
+}
 
 ANY_ENGINE: Final = "@engine"
 CHOSEN_ENGINE: Final = "@chosen"  # the one the core chooses for the suite
