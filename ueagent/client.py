@@ -236,6 +236,8 @@ class AgentClient:
         conference: bool = False,
         detached: bool = False,
         rekey: bool = False,
+        called: str | None = None,
+        caller: str | None = None,
     ) -> api.SessionSdp:
         request = api.CreateOfferRequest(
             signalling=signalling,
@@ -246,6 +248,8 @@ class AgentClient:
             conference=conference,
             detached=detached,
             rekey=rekey,
+            called=called,
+            caller=caller,
             **sdp_form(sdp),
         )
         return await self._typed(request, api.SessionSdp)
@@ -279,6 +283,7 @@ class AgentClient:
         conference: bool = False,
         detached: bool = False,
         dialog: api.DialogIdentity | None = None,
+        called: str | None = None,
     ) -> api.SessionSdp:
         request = api.AcceptOfferRequest(
             signalling=signalling,
@@ -289,6 +294,7 @@ class AgentClient:
             conference=conference,
             detached=detached,
             dialog=dialog,
+            called=called,
             **sdp_form(sdp),
         )
         return await self._typed(request, api.SessionSdp)
@@ -380,4 +386,5 @@ def _failure(name: str, parameters: dict[str, Any]) -> errors.AgentError:
         error.offset = given.offset
     if isinstance(error, errors.UnexpectedMessage):
         error.expected = tuple(given.expected or ())
+    error.sip_warning, error.key_mgmt = given.sip_warning, given.key_mgmt
     return error

@@ -50,7 +50,7 @@ def test_a_call_gives_both_ends_keys_of_each_line_and_a_name_that_the_kms_vouche
     offer = ends.offer(ends.alice, lines)
     ends.served(ends.bob, ends.bob.take_offer(offer, PROTOCOLS, lines, 0.0))
     assert ends.bob.identity == ALICE
-    ends.bob.answer(0.0)
+    ends.bob.answer({}, 0.0)
     assert ends.bob.octets is not None
     ends.alice.take_answer(ends.bob.octets, 0.0)
     assert ends.alice.identity == BOB

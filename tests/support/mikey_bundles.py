@@ -61,7 +61,7 @@ class Ends:
 
     def answer(self, by: MikeyBundle, offer: bytes, lines: Sequence[CoveredLine]) -> bytes:
         self.served(by, by.take_offer(offer, PROTOCOLS, lines, self.now))
-        by.answer(self.now)
+        by.answer({}, self.now)
         assert by.octets is not None
         return by.octets
 

@@ -26,7 +26,7 @@ from ueagent.ipc import api
 from ueagent.ipc.interface_text import interface_text, literal_names
 from ueagent.keymgmt.registry import MECHANISMS
 from ueagent.model.media import MediaKind
-from ueagent.model.security import Setting
+from ueagent.model.security import Mechanism, Setting
 from ueagent.model.suites import SUITES
 from ueagent.negotiation.access_edge import EdgeProfile
 from ueagent.negotiation.capability import Capability
@@ -58,7 +58,7 @@ class Agent:
         self._tickets, messages = _ticket_service(config)
         self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
         self._streams = StreamLines(config.network, config.streams, log)
-        self._runner = Runner(self._relay, self._streams, self._sessions, self._subscribers, log)
+        self._runner = Runner(self._relay, self._streams, self._sessions, self._subscribers, log, tickets=self._tickets)
         capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
         context = Context(
             config=config,
@@ -70,6 +70,7 @@ class Agent:
             bindings=Bindings(edge_profile(config), config.ipc),
             identities=Identities(),
             subscribers=self._subscribers,
+            tickets=self._tickets,
             messages=messages,
             log=log,
         )
@@ -146,7 +147,11 @@ class Agent:
     def _about(self, inventory: Inventory, capability: Capability) -> api.DescribeReply:
         return api.DescribeReply(
             version=version(),
-            mechanisms=[mechanism.value for mechanism in MECHANISMS],
+            mechanisms=[
+                mechanism.value
+                for mechanism in MECHANISMS
+                if mechanism is not Mechanism.MIKEY_TICKET or self._tickets is not None
+            ],
             suites=list(capability.usable(SUITES)),
             engines=[
                 api.EngineState(

@@ -366,6 +366,8 @@ SECTIONS: Final = (
         Key("bfcp_e2ae", _SETTING, "TLS of BFCP, likewise"),
         Key("udptl_e2ae", _SETTING, "DTLS of T.38 fax, likewise"),
         Key("msrp_cema", _boolean(), "write a=msrp-cema: middleboxes change addresses without MSRP (MSRP-10)"),
+        Key("kms_e2e", _SETTING, "MIKEY-TICKET between the phones, through a KMS (POL-1)"),
+        Key("kms_suites", _names(_SELECTABLE, empty=False), "of RTP with keys of a KMS, best first (RCC-6)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
         Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
         Key("custody_loss", _LOSS, "an accelerator with custody of the keys is lost: hold, re-key or end the call"),

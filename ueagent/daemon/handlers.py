@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import Struct, structs
 
 from ueagent.daemon import message_handlers
+from ueagent.daemon.call_desks import checked_uri, desk_for
 from ueagent.daemon.config import Config
 from ueagent.daemon.forms import form_of, octets_of
 from ueagent.daemon.identities import Identities
@@ -26,6 +28,7 @@ from ueagent.model.media import MediaKind
 from ueagent.model.security import LineSecurity, Mechanism, Setting, Signalling
 from ueagent.negotiation.capability import Capability
 from ueagent.negotiation.offer_answer import asks_for_certificate
+from ueagent.negotiation.planner import at_least
 from ueagent.negotiation.stream_sdp import kinds_to_secure
 from ueagent.session.commands import (
     AcceptAnswer,
@@ -45,6 +48,8 @@ from ueagent.wire.sdp import parse_sdp
 if TYPE_CHECKING:
     from ueagent.channel.credentials import Identity
     from ueagent.daemon.messages import Messages
+    from ueagent.daemon.ticket_service import TicketService
+    from ueagent.keymgmt.mikey_bundle import MikeyDesk
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,7 @@ class Context:
     bindings: Bindings
     identities: Identities
     subscribers: Subscribers
+    tickets: TicketService | None
     messages: Messages | None
     log: Log
 
@@ -188,8 +194,11 @@ def registration_release(
 async def create_offer(context: Context, connection: Connection, request: api.CreateOfferRequest) -> api.SessionSdp:
     certificates = await _certificates(context, connection, request)
     evidence, warnings = _evidence(context, connection, request)
+    evidence = replace(evidence, called=checked_uri(request.called, "called"))
     command = CreateOffer(sdp=_sdp_of(request), evidence=evidence, rekey=request.rekey)
-    entry, outcome = _execute(context, connection, request, command, certificates)
+    wanted = at_least(context.config.policy.kms_e2e, Setting.PREFERRED)
+    desk = await _desk(context, request.caller, "caller") if wanted else None
+    entry, outcome = await _execute(context, connection, request, command, certificates, desk)
     return _session_sdp(entry, request, outcome, warnings)
 
 
@@ -197,7 +206,9 @@ async def accept_offer(context: Context, connection: Connection, request: api.Ac
     certificates = await _certificates(context, connection, request)
     evidence, warnings = _evidence(context, connection, request)
     command = AcceptOffer(sdp=_sdp_of(request), evidence=evidence, dialog=_dialog(request.dialog))
-    entry, outcome = _execute(context, connection, request, command, certificates)
+    wanted = b"a=key-mgmt:" in command.sdp and context.config.policy.kms_e2e is not Setting.OFF
+    desk = await _desk(context, request.called, "called") if wanted else None
+    entry, outcome = await _execute(context, connection, request, command, certificates, desk)
     return _session_sdp(entry, request, outcome, warnings)
 
 
@@ -284,6 +295,13 @@ async def _certificates(
     return _Certificates(usual, fax)
 
 
+async def _desk(context: Context, name: str | None, field: str) -> MikeyDesk | None:
+    """What a call through a KMS needs, as one of our identities; None where no KMS can be had."""
+    if context.tickets is None:
+        return None
+    return await desk_for(context.tickets, name, field, context.runner.now(), context.log)
+
+
 def _evidence(
     context: Context, connection: Connection, request: api.CreateOfferRequest | api.AcceptOfferRequest
 ) -> tuple[Evidence, tuple[str, ...]]:
@@ -303,27 +321,32 @@ def _evidence(
     return evidence, ("binding_not_registered",) if unknown else ()
 
 
-def _execute(
+async def _execute(
     context: Context,
     connection: Connection,
     request: api.CreateOfferRequest | api.AcceptOfferRequest,
     command: Command,
     certificates: _Certificates,
+    desk: MikeyDesk | None,
 ) -> tuple[Entry, Outcome]:
     """In the session that the request names, or in a new one, which a failure leaves no trace of."""
     uid = connection.peer.uid
     if request.session is not None:
         entry = context.sessions.find(uid, request.session)
         entry.session.show(certificates.usual, certificates.fax)
-        return entry, context.runner.execute(entry, command)
+        if desk is not None:
+            entry.session.use_kms(desk)
+        return entry, await context.runner.execute_waiting(entry, command)
     context.sessions.check_room(uid)
     session = Session(context.config.policy, os.urandom, context.capability)
     session.show(certificates.usual, certificates.fax)
+    if desk is not None:
+        session.use_kms(desk)
     owner = None if request.detached else connection
     entry = context.sessions.add(uid, session, request.binding, owner, context.runner.now())
     try:
-        outcome = context.runner.execute(entry, command)
-    except AgentError:
+        outcome = await context.runner.execute_waiting(entry, command)
+    except (AgentError, asyncio.CancelledError):
         context.sessions.remove(entry)  # first: nobody is told that it has gone
         context.runner.release(entry, "failed")
         raise

@@ -11,6 +11,7 @@ import fcntl
 import grp
 import os
 import re
+import select
 import socket
 import stat
 import struct
@@ -244,7 +245,7 @@ class _Conversation:
                 return build_reply(self._describe(call))
             result = self._handler(call)(self._connection, self._request(call))
             if isinstance(result, Awaitable):
-                result = await result
+                result = await self._while_connected(result)
             return result if isinstance(result, EventQueue) else build_reply(result)
         except ServiceError as error:
             return build_error(error.name, error.parameters)
@@ -304,17 +305,43 @@ class _Conversation:
             await asyncio.gather(watcher, return_exceptions=True)
 
     async def _watch(self, events: EventQueue) -> None:
+        if await self._client_left():
+            events.close()
+
+    async def _while_connected(self, result: Awaitable[Struct]) -> Struct:
+        """What a method takes its time for, a KMS for example, is given up when the client leaves."""
+        work = asyncio.ensure_future(result)
+        await asyncio.sleep(0)  # most have nothing to wait for
+        if work.done():
+            return work.result()
+        watcher = asyncio.ensure_future(self._client_left())
+        try:
+            await asyncio.wait((work, watcher), return_when=asyncio.FIRST_COMPLETED)
+            if work.done() or not watcher.result() or not self._hung_up():
+                return await work
+            raise ConnectionResetError("the client has left")
+        finally:
+            watcher.cancel()
+            work.cancel()
+            await asyncio.gather(watcher, work, return_exceptions=True)
+
+    def _hung_up(self) -> bool:
+        """Closed altogether: a client that has only finished sending still reads."""
+        poll = select.poll()
+        poll.register(self._writer.get_extra_info("socket"), 0)
+        return bool(poll.poll(0))
+
+    async def _client_left(self) -> bool:
+        """Read ahead, bounded. False: there is no room for more, so nobody can tell."""
         try:
             while len(self._waiting) < _READ_AHEAD:
                 data = await self._reader.read(_CHUNK)
                 if not data:
-                    break
+                    return True
                 self._waiting.extend(self._framer.feed(data))
-            else:
-                return
         except (OSError, MalformedMessage):
-            pass
-        events.close()
+            return True
+        return False
 
     async def _send(self, message: bytes) -> None:
         self._writer.write(message)
@@ -339,6 +366,8 @@ def _agent_error(interface: str, error: AgentError) -> bytes:
         offset=error.offset if isinstance(error, MalformedMessage) else None,
         expected=list(error.expected) if isinstance(error, UnexpectedMessage) else None,
         sip_status_hint=error.sip_status_hint,
+        sip_warning=error.sip_warning,
+        key_mgmt=error.key_mgmt,
     )
     return build_error(f"{interface}.{name}", parameters)
 

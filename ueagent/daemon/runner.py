@@ -1,7 +1,8 @@
 """Performs what sessions want done, one `match` arm per effect. Knows nothing about protocols.
 
-Everything here is done at once, in the event loop's thread: sockets are bound and keys derived without waiting, so a
-command's reply is there when `execute` returns.
+Nearly everything here is done at once, in the event loop's thread: sockets are bound and keys derived without waiting,
+so a command's reply is there when `execute` returns. Only a KMS is waited for, in a task of its own:
+`execute_waiting`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 from ueagent_native.relay import RelayEvent
@@ -19,7 +20,7 @@ from ueagent.daemon.logs import Log
 from ueagent.daemon.relay_host import RelayHost, media_event
 from ueagent.daemon.sessions import Entry, Sessions, Subscribers
 from ueagent.daemon.stream_lines import StreamLines
-from ueagent.errors import AgentError, ResourceError
+from ueagent.errors import AgentError, ResourceError, UnexpectedMessage
 from ueagent.ipc import api
 from ueagent.model.media import Place
 from ueagent.model.security import LineSecurity
@@ -27,6 +28,7 @@ from ueagent.session.commands import (
     Command,
     DatagramReceived,
     Input,
+    KmsAnswered,
     RelayFailed,
     RelayOpened,
     Release,
@@ -35,6 +37,7 @@ from ueagent.session.commands import (
     TimerFired,
 )
 from ueagent.session.effects import (
+    AskKms,
     CloseRelay,
     CloseStream,
     ConnectStream,
@@ -56,6 +59,9 @@ from ueagent.session.effects import (
     StartTimer,
 )
 
+if TYPE_CHECKING:  # agents without a KMS do not load it
+    from ueagent.daemon.ticket_service import TicketService
+
 Outcome = ReplySdp | ReplyDone
 
 
@@ -68,6 +74,7 @@ class Runner:
         subscribers: Subscribers,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
+        tickets: TicketService | None = None,
     ) -> None:
         self._relay = relay
         self._streams = streams
@@ -75,6 +82,7 @@ class Runner:
         self._subscribers = subscribers
         self._log = log
         self._clock = clock
+        self._tickets = tickets
         self._owners: dict[int, tuple[Entry, int]] = {}  # leg of the relay -> session and m-line
         self._timers: dict[int, asyncio.TimerHandle] = {}  # by leg of the relay
 
@@ -87,16 +95,28 @@ class Runner:
         When an effect itself fails, what the session believes and what the relay does have parted: the session ends.
         """
         reply = self._perform(entry, entry.session.execute(command, self.now()))
-        if isinstance(reply, ReplyError):
-            raise reply.error
-        if reply is None:
-            raise ResourceError("internal_error", "the session gave no answer")
-        return reply
+        self._stop_waiting(entry)
+        return _outcome(reply)
+
+    async def execute_waiting(self, entry: Entry, command: Command) -> Outcome:
+        """As `execute`, where the session may have to ask a KMS first. Other sessions go on meanwhile.
+
+        UnexpectedMessage `given_up` when the session was released, or the offer declined, before the KMS answered.
+        """
+        reply = self._perform(entry, entry.session.execute(command, self.now()))
+        if reply is None and entry.asking:
+            waiter = entry.waiter = asyncio.get_running_loop().create_future()
+            try:
+                reply = await waiter
+            finally:
+                entry.waiter = None
+        return _outcome(reply)
 
     def release(self, entry: Entry, reason: str) -> None:
         """End a session, whatever state it is in. Never raises an AgentError."""
         self._perform(entry, entry.session.execute(Release(reason), self.now()))
         self.forget(entry, reason)
+        self._stop_waiting(entry)
 
     def forget(self, entry: Entry, reason: str) -> None:
         """Close what is still open of a session and drop it. Idempotent."""
@@ -136,7 +156,41 @@ class Runner:
             self._receive(entry, TimerFired(line))
 
     def _receive(self, entry: Entry, happened: Input) -> None:
-        self._perform(entry, entry.session.receive(happened, self.now()))
+        reply = self._perform(entry, entry.session.receive(happened, self.now()))
+        if reply is not None and entry.waiter is not None and not entry.waiter.done():
+            entry.waiter.set_result(reply)
+
+    # ----------------------------------------------------------------------------------------------------- KMS --
+
+    def _ask_kms(self, entry: Entry, asked: AskKms) -> None:
+        entry.asking[asked.bundle] = asyncio.create_task(self._kms(entry, asked))
+
+    async def _kms(self, entry: Entry, asked: AskKms) -> None:
+        from ueagent.keymgmt.mikey_exchange import KmsReply, KmsUnreachable
+
+        event: KmsReply | KmsUnreachable = KmsUnreachable(refused=True)
+        try:
+            if self._tickets is not None:
+                event = await self._tickets.perform(asked.account, asked.request)
+        except Exception as error:
+            self._log.failure("internal_error", error, session=entry.id)
+        if entry.asking.get(asked.bundle) is asyncio.current_task():
+            del entry.asking[asked.bundle]
+        answered = "answered" if isinstance(event, KmsReply) else "no_answer"
+        self._log.info("kms", session=entry.id, purpose=asked.request.purpose.value, result=answered)
+        self._receive(entry, KmsAnswered(asked.bundle, event))
+
+    @staticmethod
+    def _stop_waiting(entry: Entry) -> None:
+        """After a command: when it made the session give up waiting for a KMS, so does everybody else."""
+        if entry.session.state == "opening":
+            return
+        for task in entry.asking.values():
+            task.cancel()
+        entry.asking.clear()
+        if entry.waiter is not None and not entry.waiter.done():
+            given_up = UnexpectedMessage("given_up", "the session no longer waits for the KMS")
+            entry.waiter.set_result(ReplyError(given_up))
 
     # ------------------------------------------------------------------------------------------------- effects --
 
@@ -151,6 +205,8 @@ class Runner:
                     case OpenRelay() as wanted:
                         opened = self._open_leg(entry, wanted)
                         waiting.extend(entry.session.receive(opened, self.now()))
+                    case AskKms() as asked:
+                        self._ask_kms(entry, asked)
                     case InstallKeys() as install:
                         self._install(entry, install)
                     case SendDatagram(line, data, to, rtcp):
@@ -197,6 +253,7 @@ class Runner:
             if isinstance(effect, Notify):
                 self._notify(entry, effect)
         self.forget(entry, reason)
+        self._stop_waiting(entry)
 
     def _open_leg(self, entry: Entry, wanted: OpenRelay) -> RelayOpened | RelayFailed:
         try:
@@ -257,6 +314,14 @@ class Runner:
         event = msgspec.convert(members, api.Event)  # its words are checked here: they are part of the contract
         self._log.info("event", session=entry.id, kind=notice.kind, line=notice.line, reason=notice.reason)
         self._subscribers.publish(entry.uid, event)
+
+
+def _outcome(reply: Outcome | ReplyError | None) -> Outcome:
+    if isinstance(reply, ReplyError):
+        raise reply.error
+    if reply is None:
+        raise ResourceError("internal_error", "the session gave no answer")
+    return reply
 
 
 def _wipe(effects: deque[Effect]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from ueagent.daemon.subscriptions import EventQueue
 from ueagent.errors import ResourceError, UsageError
 from ueagent.ipc import api
 from ueagent.negotiation.access_edge import EdgeProfile, Registration
+from ueagent.session.effects import ReplyDone, ReplyError, ReplySdp
 from ueagent.session.session import Session
 
 _MAX_NAME: Final = 256  # characters of a binding's name
@@ -31,6 +33,8 @@ class Entry:
     began: float
     legs: dict[int, int] = field(default_factory=dict)  # m-line -> leg of the relay
     streams: dict[int, Line] = field(default_factory=dict)  # m-line of MSRP, BFCP or T.38 -> its sockets
+    waiter: asyncio.Future[ReplySdp | ReplyDone | ReplyError] | None = None  # of a command that waits for a KMS
+    asking: dict[int | None, asyncio.Task[None]] = field(default_factory=dict)  # requests to the KMS, by bundle
 
 
 class Sessions:

@@ -317,7 +317,8 @@ class CreateOfferRequest(Request, frozen=True, kw_only=True):
     """Plain SDP of the dialer in, SDP for the SIP message out. With `session` it is a re-offer of that dialog.
 
     `rekey` draws new keys. `detached`: the session outlives this connection. `conference`: the far end is a
-    conference server (CONF-3).
+    conference server (CONF-3). `called`: the URI of who is called, for keys of a KMS (KMS-54); `caller`: which of our
+    identities calls.
     """
 
     signalling: SignallingName
@@ -330,6 +331,8 @@ class CreateOfferRequest(Request, frozen=True, kw_only=True):
     conference: bool = False
     detached: bool = False
     rekey: bool = False
+    called: str | None = None
+    caller: str | None = None
 
 
 class SessionSdp(Reply, frozen=True, kw_only=True):
@@ -368,7 +371,11 @@ class OfferFailedReply(Reply, frozen=True, kw_only=True):
 
 
 class AcceptOfferRequest(Request, frozen=True, kw_only=True):
-    """An offer from the network. Reply: plain SDP for the dialer. With `session` it is a re-offer of that dialog."""
+    """An offer from the network. Reply: plain SDP for the dialer. With `session` it is a re-offer of that dialog.
+
+    `called`: which of our identities it is for. Where keys come from a KMS, the reply comes when it has said whose the
+    offer is.
+    """
 
     signalling: SignallingName
     session: str | None = None
@@ -380,6 +387,7 @@ class AcceptOfferRequest(Request, frozen=True, kw_only=True):
     conference: bool = False
     detached: bool = False
     dialog: DialogIdentity | None = None
+    called: str | None = None
 
 
 class CreateAnswerRequest(Request, frozen=True, kw_only=True):
@@ -523,7 +531,11 @@ METHODS: Final = MappingProxyType(
 
 
 class ErrorParameters(Struct, frozen=True, kw_only=True):
-    """`code` is a stable word for programs, `detail` a sentence for people; neither ever holds a key."""
+    """`code` is a stable word for programs, `detail` a sentence for people; neither ever holds a key.
+
+    For the answer to a refused offer: `sip_status_hint`, `sip_warning`, which is the code of a Warning header, and
+    `key_mgmt`, the value of an a=key-mgmt that tells the other end why (KMS-53).
+    """
 
     code: str
     detail: str
@@ -531,6 +543,8 @@ class ErrorParameters(Struct, frozen=True, kw_only=True):
     offset: int | None = None
     expected: list[str] | None = None
     sip_status_hint: int | None = None
+    sip_warning: int | None = None
+    key_mgmt: str | None = None
 
 
 # Error names are `INTERFACE.NAME`, with the interface of the method that failed.

@@ -7,7 +7,7 @@ goes on from there. Later offers of the dialog carry a CSB update; new keys come
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final
@@ -95,7 +95,7 @@ class MikeyBundle:
     """Every time that comes in is of the session, and the desk's clock translates it."""
 
     def __init__(self, desk: MikeyDesk, rng: Rng) -> None:
-        self._desk, self._rng = desk, rng
+        self.desk, self._rng = desk, rng
         self._held: Transfer | None = None
         self._held_lines: tuple[CoveredLine, ...] = ()
         self._whole = True  # whether all of them stand; else their numbers are not used again
@@ -118,11 +118,11 @@ class MikeyBundle:
         NegotiationFailed.
         """
         self._lines = tuple(lines)
-        utc = self._desk.utc(now)
+        utc = self.desk.utc(now)
         if self._held is not None and not fresh and self._only_grows(self._lines):
             self._offer_update(self._held, policies, utc)
             return None
-        desk = self._desk
+        desk = self.desk
         wish = kms.wish_for_media(desk.account, (called,), utc, self._rng, desk.profile)
         numbers = tuple(policy.policy for policy in policies)
         secured = [
@@ -136,9 +136,9 @@ class MikeyBundle:
     def take_answer(self, octets: bytes, now: float) -> None:
         """An answer to our offer. A refused one changes nothing: the next, of another fork, may be right (KMS-48)."""
         if self._sent is not None:
-            self._propose(mikey_update.consume_csb_answer(self._sent, octets, self._desk.profile))
+            self._propose(mikey_update.consume_csb_answer(self._sent, octets, self.desk.profile))
             return
-        self._run(AnswerReceived(octets), self._desk.utc(now))
+        self._run(AnswerReceived(octets), self.desk.utc(now))
 
     def _offer_update(self, held: Transfer, policies: Sequence[Sp], utc: float) -> None:
         """What holds stays as it is; new lines follow with numbers of their own."""
@@ -159,7 +159,7 @@ class MikeyBundle:
                     sessions.append(CryptoSession(cs_id, line.protocol, of_rtp, data, spi))
                 else:
                     sessions.append(CryptoSession(cs_id, line.protocol, (), b"", spi))
-        update = mikey_update.create_csb_update(held, sessions, added, utc, self._desk.profile, answer_wanted=True)
+        update = mikey_update.create_csb_update(held, sessions, added, utc, self.desk.profile, answer_wanted=True)
         # Whatever comes of it, the time that this message has is spent.
         self._held, self._sent, self.octets = update.transfer, update, update.octets
 
@@ -173,7 +173,7 @@ class MikeyBundle:
         Every error says what a SIP answer may tell (KMS-53); nothing has changed then.
         """
         self._lines = tuple(lines)
-        utc = self._desk.utc(now)
+        utc = self.desk.utc(now)
         try:
             message = parse_message(octets)
             update = self._held is not None and message.first(TicketPayload) is None
@@ -186,12 +186,12 @@ class MikeyBundle:
             raise refused(error, mikey_exchange.error_about(octets, error, utc)) from error
         return request
 
-    def answer(self, now: float) -> None:
-        """Make octets and keys of an answer to their offer; asked again, they are the same."""
+    def answer(self, ssrcs: Mapping[int, int], now: float) -> None:
+        """Make octets and keys of an answer to their offer; asked again, they are the same. `ssrcs` by m-line."""
         if self._proposed is not None:
             return
-        ours = {cs_id: line.ssrc for line, cs_id in self._our_sessions() if cs_id is not None}
-        utc = self._desk.utc(now)
+        ours = {cs_id: ssrcs.get(line.index, 0) for line, cs_id in self._our_sessions() if cs_id is not None}
+        utc = self.desk.utc(now)
         if self._received is None:
             self._run(AnswerWanted(ours), utc)
         elif self._received.answer_wanted:
@@ -202,7 +202,7 @@ class MikeyBundle:
 
     def _take_update(self, octets: bytes, utc: float) -> None:
         assert self._held is not None
-        received = mikey_update.consume_csb_update(self._held, octets, self._desk.replay, utc, self._desk.profile)
+        received = mikey_update.consume_csb_update(self._held, octets, self.desk.replay, utc, self.desk.profile)
         check_mapping(received.message.header.crypto_sessions, [line.protocol for line in self._lines])
         if not self._only_grows(self._lines):
             # A number that another line had would bring that line's keys with it.
@@ -213,7 +213,7 @@ class MikeyBundle:
 
     def kms_replied(self, event: KmsEvent, now: float) -> SendKmsRequest | None:
         """What the KMS said to the last request: as `offer` or `take_offer`, whichever asked."""
-        return self._run(event, self._desk.utc(now))
+        return self._run(event, self.desk.utc(now))
 
     @property
     def identity(self) -> bytes | None:
@@ -267,7 +267,7 @@ class MikeyBundle:
     # -------------------------------------------------------------------------------------------------- helpers --
 
     def _begin(self, event: OfferWanted | OfferReceived, utc: float) -> SendKmsRequest | None:
-        desk = self._desk
+        desk = self.desk
         self._exchange = MikeyExchange(desk.account, desk.profile, self._rng, desk.tickets, desk.replay, desk.limit)
         return self._run(event, utc)
 

@@ -39,6 +39,8 @@ _TLS: Final = frozenset({"TCP/TLS/MSRP", "TCP/TLS/BFCP"})
 _ROWS: Final = (
     MechanismRow(Mechanism.DTLS_SRTP, "ueagent.keymgmt.dtls_srtp", lambda t: t.rtp and t.fingerprint,
                  keys_in_sdp=False, certificates=True),
+    MechanismRow(Mechanism.MIKEY_TICKET, "ueagent.keymgmt.mikey_line", lambda t: t.sdes,
+                 keys_in_sdp=False, certificates=False),
     MechanismRow(Mechanism.SDES, "ueagent.keymgmt.sdes", lambda t: t.sdes, keys_in_sdp=True, certificates=False),
     MechanismRow(Mechanism.TLS, "ueagent.keymgmt.tls_media", lambda t: t.name in _TLS,
                  keys_in_sdp=False, certificates=True),
@@ -69,6 +71,6 @@ def secure_transport(mechanism: Mechanism, plain: str) -> Transport:
     return next(row for row in TRANSPORTS.values() if carries(row) and row.plain == plain)
 
 
-def carried_by(transport: Transport) -> MechanismRow | None:
-    """The mechanism that a received secure transport asks for, None when this build has none."""
-    return next((row for row in _ROWS if row.carries(transport)), None)
+def carried_by(transport: Transport) -> tuple[MechanismRow, ...]:
+    """The mechanisms that a received secure transport may ask for, best first: RTP/SAVP names no single one."""
+    return tuple(row for row in _ROWS if row.carries(transport))

@@ -115,6 +115,8 @@ class SecurityPolicy:
     bfcp_e2ae: Setting = Setting.PREFERRED
     udptl_e2ae: Setting = Setting.PREFERRED
     msrp_cema: bool = False  # MSRP-10
+    kms_e2e: Setting = Setting.ALLOWED  # MIKEY-TICKET
+    kms_suites: tuple[str, ...] = ("AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80")  # RCC-6, RCC-7
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
     custody_loss: CustodyLoss = CustodyLoss.REKEY
@@ -147,6 +149,6 @@ class LineSecurity:
     assured: bool = False
     peer: str = "unknown"  # who holds the other end: access-edge, peer, server, unknown (CONF-3)
     identity: str | None = None
-    identity_basis: str = "none"  # none, asserted
+    identity_basis: str = "none"  # none, asserted, verified (a KMS vouches for it)
     keys_in_place: bool = False
     reason: str | None = field(default=None)  # why the line is not secured, one word

@@ -35,6 +35,10 @@ class Circumstances(Protocol):
     def emergency(self) -> bool: ...
     @property
     def conference(self) -> bool: ...
+    @property
+    def called(self) -> str | None: ...
+    @property
+    def kms(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,17 @@ def at_least(setting: Setting, wanted: Setting) -> bool:
 
 def security_required(policy: SecurityPolicy, emergency: bool) -> bool:
     """POL-4, and POL-7: an emergency call never fails for want of media security."""
-    return not emergency and Setting.REQUIRED in (policy.sdes_e2ae, policy.sdes_e2e, policy.dtls_e2ae)
+    settings = (policy.sdes_e2ae, policy.sdes_e2e, policy.dtls_e2ae, policy.kms_e2e)
+    return not emergency and Setting.REQUIRED in settings
 
 
 def signalling_suffices(mechanism: Mechanism, policy: SecurityPolicy, signalling: Signalling) -> bool:
-    """Keys in SDP want confidentiality (POL-3, GEN-9), fingerprints integrity (GEN-10), or more by choice (OPEN-29)."""
+    """Keys in SDP want confidentiality (POL-3, GEN-9), fingerprints integrity (GEN-10), or more by choice (OPEN-29).
+
+    MIKEY-TICKET wants nothing: its messages are protected by keys of the KMS.
+    """
+    if mechanism is Mechanism.MIKEY_TICKET:
+        return True
     if MECHANISMS[mechanism].keys_in_sdp or policy.dtls_confidential:
         return signalling.confidential
     return signalling is not Signalling.NONE
@@ -90,18 +100,25 @@ _E2AE_SETTING: Final[dict[Mechanism, Callable[[SecurityPolicy], Setting]]] = {
     Mechanism.SDES: lambda p: p.sdes_e2ae,
     Mechanism.DTLS_SRTP: lambda p: p.dtls_e2ae,
 }
+_E2E_SETTING: Final[dict[Mechanism, Callable[[SecurityPolicy], Setting]]] = {
+    Mechanism.MIKEY_TICKET: lambda p: p.kms_e2e,
+    Mechanism.SDES: lambda p: p.sdes_e2e,
+}
 # What stands in the way of an attempt, first match first; None when nothing does. POL-3, REG-10, REG-11.
 Obstacle = Callable[[Mechanism, SecurityPolicy, Circumstances], bool]
 _OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
     Scope.E2E: (
         ("emergency", lambda _, p, c: c.emergency),  # POL-7
-        ("policy", lambda _, p, c: not at_least(p.sdes_e2e, Setting.PREFERRED)),
+        ("policy", lambda m, p, c: not at_least(_E2E_SETTING[m](p), Setting.PREFERRED)),
+        ("policy", lambda m, p, c: m is Mechanism.SDES and p.kms_e2e is Setting.REQUIRED),
+        ("no_kms", lambda m, p, c: m is Mechanism.MIKEY_TICKET and not c.kms),
+        ("nobody_called", lambda m, p, c: m is Mechanism.MIKEY_TICKET and c.called is None),
         ("signalling", lambda m, p, c: not signalling_suffices(m, p, c.signalling)),
-        ("no_suites", lambda m, p, c: not p.suites),
+        ("no_suites", lambda m, p, c: not _suites(m, MediaKind.AUDIO, p)),
     ),
     Scope.E2AE: (
         # A demand for e2e is not met by less; e2e on the other hand protects the access too.
-        ("policy", lambda _, p, c: p.sdes_e2e is Setting.REQUIRED and not c.emergency),
+        ("policy", lambda _, p, c: _e2e_demanded(p) and not c.emergency),
         ("policy", lambda m, p, c: _outranked(m, p) and not c.emergency),
         ("policy", lambda m, p, c: p.webrtc and m is not Mechanism.DTLS_SRTP),  # RFC 8827, 6.5
         (
@@ -114,7 +131,16 @@ _OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
     ),
 }
 # How much the reason for a plain line tells, least first.
-_TELLS: Final = ("policy", "emergency", "not_announced", "signalling", "no_suites", "refused")
+_TELLS: Final = (
+    "policy",
+    "emergency",
+    "not_announced",
+    "signalling",
+    "no_suites",
+    "nobody_called",
+    "no_kms",
+    "refused",
+)
 
 
 def plan_offer(
@@ -130,7 +156,7 @@ def plan_offer(
     """
     required = security_required(policy, circumstances.emergency)
     reasons = ["policy"]
-    for mechanism, scope in ((Mechanism.SDES, Scope.E2E), *((m, Scope.E2AE) for m in policy.e2ae_order)):
+    for mechanism, scope in (*((m, Scope.E2E) for m in _E2E_SETTING), *((m, Scope.E2AE) for m in policy.e2ae_order)):
         if (mechanism, scope) in refused:
             reasons.append("refused")
             continue
@@ -146,6 +172,10 @@ def plan_offer(
         detail = f"media line {line} must be secured and no mechanism is usable: {reason}"
         raise NegotiationFailed("security_required", detail, field=f"m={line}")
     return Decision(_plain(line, kind), reason=reason)
+
+
+def _e2e_demanded(policy: SecurityPolicy) -> bool:
+    return Setting.REQUIRED in (policy.sdes_e2e, policy.kms_e2e)
 
 
 def _outranked(mechanism: Mechanism, policy: SecurityPolicy) -> bool:
@@ -183,12 +213,14 @@ def plan_answer(
             raise NegotiationFailed("security_required", f"media line {line} is offered plain", field=f"m={line}")
         downgraded = current is not None and current.mechanism is not Mechanism.NONE  # DYN-8
         return Decision(_plain(line, kind), reason="downgraded" if downgraded else "offered_plain")
-    row = carried_by(offered.transport)
-    if row is None or row.mechanism not in offered.keying:
-        # CAP-10: the transport decides, whatever else the line holds.
+    # CAP-10: the transport decides, whatever else the line holds.
+    held = [row.mechanism for row in carried_by(offered.transport) if row.mechanism in offered.keying]
+    usable = [mechanism for mechanism in held if circumstances.kms or mechanism is not Mechanism.MIKEY_TICKET]
+    if not usable:
         detail = f"media line {line} asks for a mechanism that is not available here"
         raise NegotiationFailed("mechanism_unavailable", detail, field=f"m={line}")
-    return _secured(row.mechanism, offered, policy, circumstances, current, required)
+    wanted = [m for m in usable if m is not Mechanism.MIKEY_TICKET or policy.kms_e2e is not Setting.OFF]
+    return _secured((wanted or usable)[0], offered, policy, circumstances, current, required)
 
 
 def _best_effort(
@@ -227,10 +259,11 @@ def _secured(
     # SDP-9. An e2ae line stays one when the edge does not repeat `applied` in a later offer, but is assured only with
     # it.
     continued = current is not None and current.scope is Scope.E2AE
-    scope = Scope.E2AE if continued or (applied and announced) else Scope.E2E
+    at_edge = continued or (applied and announced)
+    scope = Scope.E2AE if at_edge and mechanism is not Mechanism.MIKEY_TICKET else Scope.E2E
     if not _accepted(mechanism, scope, policy, circumstances.emergency):
         raise NegotiationFailed("policy", f"media line {line}: {scope.value} is not allowed", field=f"m={line}")
-    sure = scope is Scope.E2AE and applied and announced
+    sure = mechanism is Mechanism.MIKEY_TICKET or (scope is Scope.E2AE and applied and announced)
     mux = offered.rtcp_mux and mechanism is Mechanism.DTLS_SRTP  # DYN-14
     ice = policy.webrtc and mux and offered.ice
     plan = _plan(mechanism, line, kind, scope, policy, required, assured=sure, rtcp_mux=mux, ice=ice)
@@ -252,10 +285,13 @@ _UNFIT: Final = MappingProxyType(
 def _accepted(mechanism: Mechanism, scope: Scope, policy: SecurityPolicy, emergency: bool) -> bool:
     if not emergency and _outranked(mechanism, policy):
         return False
+    if mechanism is Mechanism.MIKEY_TICKET:
+        return policy.kms_e2e is not Setting.OFF
     if mechanism is Mechanism.SDES and scope is Scope.E2E:
-        return policy.sdes_e2e is not Setting.OFF  # SDP-10
+        # SDP-10
+        return policy.sdes_e2e is not Setting.OFF and (emergency or policy.kms_e2e is not Setting.REQUIRED)
     wanted = _E2AE_SETTING[mechanism](policy) is not Setting.OFF
-    return wanted and (emergency or policy.sdes_e2e is not Setting.REQUIRED)
+    return wanted and (emergency or not _e2e_demanded(policy))
 
 
 def _plain(line: int, kind: MediaKind) -> MediaPlan:
@@ -263,7 +299,13 @@ def _plain(line: int, kind: MediaKind) -> MediaPlan:
 
 
 def _suites(mechanism: Mechanism, kind: MediaKind, policy: SecurityPolicy) -> tuple[str, ...]:
-    return policy.dtls_profiles if mechanism is Mechanism.DTLS_SRTP else offered_suites(kind, policy)
+    match mechanism:
+        case Mechanism.DTLS_SRTP:
+            return policy.dtls_profiles
+        case Mechanism.MIKEY_TICKET:
+            return policy.kms_suites
+        case _:
+            return offered_suites(kind, policy)
 
 
 def _plan(
@@ -280,7 +322,7 @@ def _plan(
 ) -> MediaPlan:
     """`assured` None: by scope. e2e SDES never is: every SIP node on the path can read the keys (SDES-21)."""
     suites = _suites(mechanism, kind, policy)
-    sure = scope is Scope.E2AE if assured is None else assured
+    sure = scope is Scope.E2AE or mechanism is Mechanism.MIKEY_TICKET if assured is None else assured
     return MediaPlan(line, kind, mechanism, scope, suites, sure, required, rtcp_mux, ice)
 
 

@@ -79,7 +79,7 @@ def plan_stream_answer(
 ) -> Decision:
     """A line in a secure transport. NegotiationFailed: it cannot be accepted. `current` is what it has already."""
     line, kind = offered.line, offered.kind
-    row = carried_by(offered.transport)
+    row = next(iter(carried_by(offered.transport)), None)
     if row is None or row.mechanism is not MECHANISM_OF[kind]:
         detail = f"media line {line} asks for a mechanism that is not available here"
         raise NegotiationFailed("mechanism_unavailable", detail, field=f"m={line}")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from ueagent.model.media import Endpoint, MediaKind, Place
 from ueagent.model.security import Mechanism, Signalling
+
+if TYPE_CHECKING:  # calls without a KMS do not load it
+    from ueagent.keymgmt.mikey_exchange import KmsReply, KmsUnreachable
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,8 @@ class Evidence:
     emergency: bool = False
     conference: bool = False
     streams: frozenset[MediaKind] = frozenset()  # other media for which TLS or DTLS was agreed (REG-20)
+    called: str | None = None  # whom an offer is for: a URI (KMS-54)
+    kms: bool = False  # a KMS is at hand; the session itself says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,4 +165,14 @@ class StreamEnded:
     reason: str
 
 
-Input = RelayOpened | RelayFailed | MediaEvent | DatagramReceived | TimerFired | StreamSecured | StreamEnded
+@dataclass(frozen=True, slots=True)
+class KmsAnswered:
+    """Answer to AskKms: what the KMS said, or that it says nothing."""
+
+    bundle: int | None
+    event: KmsReply | KmsUnreachable = field(repr=False)
+
+
+Input = (
+    RelayOpened | RelayFailed | MediaEvent | DatagramReceived | TimerFired | StreamSecured | StreamEnded | KmsAnswered
+)

@@ -2,7 +2,8 @@
 
 `leg` numbers are the session's own: the index of the m-line. Effects of one call are performed in order. An
 `OpenRelay` or `OpenStream` is answered by `RelayOpened` or `RelayFailed` before the next command is executed; the
-`Reply` of a command may therefore arrive only with the effects of that input.
+`Reply` of a command may therefore arrive only with the effects of that input. An `AskKms` is answered by
+`KmsAnswered`, which may take seconds; commands in between are refused, except those that give up waiting.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from ueagent.wire.msrp import MsrpPaths
 if TYPE_CHECKING:  # they bring in the certificate library, which calls without certificates do not need
     from ueagent.channel.credentials import Credentials
     from ueagent.keymgmt.dtls_association import Means
+
+if TYPE_CHECKING:  # calls without a KMS do not load it
+    from ueagent.keymgmt.mikey_exchange import SendKmsRequest
+    from ueagent.keymgmt.mikey_protection import KmsAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,15 @@ class StartTimer:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AskKms:
+    """One request to the KMS: give KmsAnswered. It is for the a=key-mgmt of line `bundle`, None: of the session."""
+
+    bundle: int | None
+    account: KmsAccount = field(repr=False)
+    request: SendKmsRequest = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class CloseRelay:
     leg: int
@@ -193,6 +207,7 @@ Effect = (
     | InstallKeys
     | SendDatagram
     | StartTimer
+    | AskKms
     | CloseRelay
     | ReplySdp
     | ReplyDone

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ueagent.errors import AgentError, NegotiationFailed, UsageError
 from ueagent.model.media import STREAM_KINDS, Endpoint, MediaKind
-from ueagent.model.security import LineSecurity, SecurityPolicy
+from ueagent.model.security import LineSecurity, Mechanism, SecurityPolicy
 from ueagent.negotiation.offer_answer import finish, is_rtp, kind_of
 from ueagent.negotiation.planner import security_required
 from ueagent.negotiation.stream_planner import stream_required
@@ -23,6 +23,8 @@ from ueagent.wire.sdp import MediaSection, Sdp, build_sdp
 
 if TYPE_CHECKING:
     from ueagent.channel.credentials import Identity
+    from ueagent.keymgmt.mikey_bundle import MikeyBundle, MikeyDesk
+    from ueagent.session.bundles import Bundles
 
 CLOSED: Final = "closed"  # the reason of a line with port 0
 
@@ -58,12 +60,37 @@ class Exchange:
         self.passing: set[int] = set()  # lines that are not ours to secure
         self.refusals: dict[int, AgentError] = {}  # lines that somebody wanted and that are closed instead
         self.others: dict[int, LineSecurity] = {}  # reports of all lines without a leg
+        self.bundles: Bundles | None = None  # where some line is keyed by MIKEY-TICKET
+        self._desk: MikeyDesk | None = None
+        self._held_bundles: Mapping[int | None, MikeyBundle] = {}
         self._rng = rng
         self._identities = {MediaKind.UDPTL: fax_identity}
         self._identity = identity
         self._existing = existing
         self._created: set[int] = set()
         self._families: dict[int, int] = {}
+
+    def at_kms(self, desk: MikeyDesk | None, held: Mapping[int | None, MikeyBundle]) -> None:
+        """What MIKEY-TICKET needs; `held` are the dialog's bundles so far."""
+        self._desk, self._held_bundles = desk, held
+
+    def new_bundles(self) -> Bundles:
+        from ueagent.session.bundles import Bundles  # calls without a KMS do not load it
+
+        if self._desk is None:
+            raise RuntimeError("MIKEY-TICKET was planned without a KMS")
+        self.bundles = Bundles(self._desk, self._rng, self._held_bundles)
+        return self.bundles
+
+    def without_kms(self, bundle: int | None, error: AgentError, now: float) -> None:
+        """The bundle gets no keys. Unless something else will do, `error` is raised."""
+        raise error
+
+    def vouch(self) -> None:
+        """Lines keyed through a KMS learn who has the other end."""
+        for line, leg in self.legs.items():
+            if self.bundles is not None and leg.proposed.mechanism is Mechanism.MIKEY_TICKET:
+                leg.vouch(self.bundles.identity(line))
 
     @property
     def required(self) -> bool:
@@ -121,12 +148,27 @@ class Exchange:
     def undo(self, now: float) -> list[Effect]:
         """What held before holds again. CloseRelay for lines that only this exchange had."""
         effects: list[Effect] = []
+        self.drop_bundles()
         for line, leg in self.legs.items():
             if line in self._created:
                 effects += leg.close(now)
             else:
                 leg.roll_back(now)
         return effects
+
+    def drop_bundles(self) -> None:
+        """Those of the dialog go on as before."""
+        if self.bundles is not None:
+            self.bundles.undo()
+            self.bundles = None
+
+    def settle_bundles(self, accepted: Collection[int]) -> dict[int | None, MikeyBundle]:
+        """Those that live on when offer and answer stand; the others are closed."""
+        if self.bundles is not None:
+            return self.bundles.settle(accepted)
+        for bundle in self._held_bundles.values():
+            bundle.close()
+        return {}
 
     def settle(
         self, accepted: Collection[int], identity: str | None, now: float
@@ -150,7 +192,11 @@ class Exchange:
     def text(self, sdp: Sdp, side: Side, added: Sequence[bytes] = ()) -> bytes:
         """`sdp` with its session level finished, as octets."""
         ports = next((leg.ports for leg in self.legs.values() if leg.ports is not None), None)
-        return build_sdp(finish(sdp, not self.passing, None if ports is None else side(ports).address, added))
+        done = finish(sdp, not self.passing, None if ports is None else side(ports).address, added)
+        if self.bundles is not None:
+            ours = self.bundles.attributes(None) if side is network_side else []
+            done = done.with_session(done.session.without_attributes("key-mgmt").with_attributes(ours))
+        return build_sdp(done)
 
 
 def endpoint_of(leg: Leg, side: Side) -> Endpoint:

@@ -91,6 +91,7 @@ class Proposal:
     dialer: Endpoint | None
     peer: Endpoint | None
     keys: KeysReady | None = None
+    verified: str | None = None  # who has the other end, as a KMS vouches
     warnings: list[str] = field(default_factory=list)
 
 
@@ -171,6 +172,8 @@ class Leg:
             plan.mechanism,
             plan.scope,
             peer=self._proposal.decision.peer,
+            identity=self._proposal.verified,
+            identity_basis="none" if self._proposal.verified is None else "verified",
             reason=self._proposal.decision.reason,
         )
 
@@ -232,7 +235,18 @@ class Leg:
 
     def identify(self, identity: str) -> None:
         """POL-9: the identity became known after the answer."""
+        if self.security.identity_basis == "verified":
+            return
         self.security = replace(self.security, identity=identity, identity_basis="asserted")
+
+    def vouch(self, identity: str | None) -> None:
+        """KMS-47: who has the other end of what is proposed."""
+        self._proposed.verified = identity
+
+    @property
+    def rekey_due(self) -> bool:
+        """The next exchange of ours draws new keys (SDES-19)."""
+        return self._rekey_due
 
     def set_dialer(self) -> list[Effect]:
         """For a new line at once: nothing holds yet that it could disturb."""
@@ -459,10 +473,16 @@ class Leg:
             suite=suite if secured else None,
             assured=plan.assured or (unchanged and self.security.assured),
             peer=decision.peer,
-            identity=identity,
-            identity_basis="none" if identity is None else "asserted",
+            identity=proposal.verified or identity,
+            identity_basis=_basis(proposal.verified, identity),
             keys_in_place=secured
             and not self._send_lost
             and (proposal.keys is not None or self.security.keys_in_place),
             reason=self.security.reason if secured and self._send_lost else None if secured else decision.reason,
         )
+
+
+def _basis(verified: str | None, asserted: str | None) -> str:
+    if verified is not None:
+        return "verified"
+    return "none" if asserted is None else "asserted"

@@ -92,6 +92,33 @@ class OwnOffer(Exchange):
         leg.begin(decision, dialer=dialer)
         self.join(leg, address_family(section))
 
+    def ask_kms(self, *, rekey: bool, now: float) -> None:
+        """Begin the bundles of lines that are keyed through a KMS; what must be asked stands in their requests."""
+        wanted = [line for line, leg in self.legs.items() if leg.proposed.mechanism is Mechanism.MIKEY_TICKET]
+        if not wanted:
+            return
+        assert self.evidence.called is not None  # the planner saw to it
+        fresh = rekey or any(self.legs[line].rekey_due for line in wanted)
+        self.new_bundles().offer(self.offer, wanted, self.policy.kms_suites, self.evidence.called, fresh=fresh, now=now)
+
+    def without_kms(self, bundle: int | None, error: AgentError, now: float) -> None:
+        """POL-4: what policy allows next is offered instead; a line that holds already keeps what it has."""
+        assert self.bundles is not None
+        lines = self.bundles.lines_of(bundle)
+        if any(self.legs[line].plan is not None for line in lines):
+            raise error
+        self.evidence = replace(self.evidence, kms=False)
+        try:
+            decisions = {
+                line: plan_offer(line, self.legs[line].kind, self.policy, self.evidence, self.legs[line].refused)
+                for line in lines
+            }
+        except NegotiationFailed as failure:
+            raise failure from error
+        for line, decision in decisions.items():
+            self.legs[line].weaken(decision, now)
+            self.bundles.drop(line)
+
     def _continued(self, leg: Leg, plan: MediaPlan) -> Decision:
         """A later offer repeats what the line has (DYN-7): it neither drops security nor tries again to gain it."""
         known = leg.kind in self.evidence.streams or plan.mechanism in self.evidence.announced
@@ -110,6 +137,8 @@ class OwnOffer(Exchange):
             added = secured_attributes(
                 keying, indicate=leg.proposed.scope is Scope.E2AE, padding=self.policy.sdes_padding
             )
+            if self.bundles is not None:
+                added += self.bundles.attributes(line)
             effects += leg.offer_ice()
             if leg.proposed.ice:
                 added += [b"a=rtcp-mux-only", *ice_attributes(leg)]
@@ -137,6 +166,9 @@ class OwnOffer(Exchange):
         """
         if len(answer.media) != len(self.offer.media):
             raise NegotiationFailed("media_count", "the answer has another number of media lines than the offer")
+        if self.bundles is not None:
+            self.bundles.take_answer(answer, now)
+            self.vouch()
         failed: dict[int, AgentError] = {}
         accepted: set[int] = set()
         for line, leg in self.legs.items():
@@ -176,7 +208,10 @@ class OwnOffer(Exchange):
         except AgentError:
             keying.wipe()
             raise
-        leg.read_answer(keying.of(leg.proposed.mechanism), peer=peer, now=now)
+        attributes = keying.of(leg.proposed.mechanism)
+        if self.bundles is not None and leg.proposed.mechanism is Mechanism.MIKEY_TICKET:
+            attributes = self.bundles.keys(line)
+        leg.read_answer(attributes, peer=peer, now=now)
 
     def _network_proto(self, section: MediaSection, leg: Leg) -> str:
         if leg.proposed.mechanism is Mechanism.NONE:
@@ -227,6 +262,8 @@ class OwnOffer(Exchange):
                 self.refuse(leg.line, self.offer.media[leg.line], _not_secured(leg.line, "refused"))
             else:
                 leg.weaken(decisions[leg.line], now)
+            if self.bundles is not None:
+                self.bundles.drop(leg.line)
         return True
 
     def _weaker(self, leg: Leg) -> Decision:

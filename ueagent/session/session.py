@@ -30,6 +30,7 @@ from ueagent.session.commands import (
     Dialog,
     Evidence,
     Input,
+    KmsAnswered,
     Media,
     MediaEvent,
     OfferFailed,
@@ -41,6 +42,7 @@ from ueagent.session.commands import (
     TimerFired,
 )
 from ueagent.session.effects import (
+    AskKms,
     CloseRelay,
     Effect,
     Gone,
@@ -60,6 +62,8 @@ from ueagent.wire.sdp import Sdp, parse_sdp
 
 if TYPE_CHECKING:
     from ueagent.channel.credentials import Identity
+    from ueagent.keymgmt.mikey_bundle import MikeyBundle, MikeyDesk
+    from ueagent.keymgmt.mikey_exchange import SendKmsRequest
 
 DIGEST_KEY_LENGTH: Final = 32
 
@@ -68,13 +72,19 @@ Rng = Callable[[int], bytes]
 
 @dataclass(slots=True, eq=False)
 class _Opening:
-    """Relays that an exchange waits for, and what comes then."""
+    """Relays and answers of a KMS that an exchange waits for, and what comes then."""
 
     exchange: Exchange
     before: str  # the state to go back to
     then: Callable[[float], list[Effect]]
     awaited: set[int] = field(default_factory=set)
-    failure: str | None = None
+    error: AgentError | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Once something has failed, no KMS is waited for."""
+        asked = self.exchange.bundles.requests if self.exchange.bundles is not None else {}
+        return bool(self.awaited) or (self.error is None and bool(asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,9 @@ class Session:
         self._theirs: TheirOffer | None = None
         self._last_answer: _LastAnswer | None = None
         self._digest_key = Secret(rng(DIGEST_KEY_LENGTH))
+        self._desk: MikeyDesk | None = None
+        self._bundles: dict[int | None, MikeyBundle] = {}
+        self._called: str | None = None
 
     def show(self, identity: Identity | None, fax: Identity | None = None) -> None:
         """What mechanisms with certificates show from the next command on, where the session has nothing yet.
@@ -126,6 +139,14 @@ class Session:
         """
         self._shown = self._shown or identity
         self._fax = self._fax or fax
+
+    def use_kms(self, desk: MikeyDesk) -> None:
+        """What MIKEY-TICKET uses from the next command on. The session owns the account's key, and wipes it."""
+        if self._state in ("opening", "ended"):
+            desk.account.psk.wipe()
+            return
+        self._forget_account()
+        self._desk = desk
 
     @property
     def _policy(self) -> SecurityPolicy:
@@ -178,6 +199,8 @@ class Session:
         match happened:
             case RelayOpened() | RelayFailed():
                 return self._relay_answered(happened, now)
+            case KmsAnswered():
+                return self._kms_answered(happened, now)
             case MediaEvent(line, Media.KEYS_LOST):
                 return self._keys_lost(line, now)
             case MediaEvent():
@@ -207,6 +230,7 @@ class Session:
         check_count(offer, self._media_count, dialer_count)
         evidence = self._in_this_call(command.evidence)
         own = OwnOffer(offer, evidence, self._policy, self._rng, self._legs, self._shown, self._fax)
+        own.at_kms(self._desk, self._bundles)
 
         def write(now: float) -> list[Effect]:
             sdp, effects = own.write(rekey=command.rekey, now=now)
@@ -216,6 +240,7 @@ class Session:
 
         with _undone(own, now):
             own.plan()
+            own.ask_kms(rekey=command.rekey, now=now)
         return self._open_relays(own, write, now)
 
     def _accept_answer(self, command: AcceptAnswer, now: float) -> list[Effect]:
@@ -227,7 +252,9 @@ class Session:
         sdp = own.text(for_dialer, loopback_side)
         self._identity = command.asserted_identity or self._identity
         first = not self._media_count
+        called = own.evidence.called
         effects, warnings = self._settle(own, accepted, now)
+        warnings += self._about_identity(called)
         warnings = [*(error.code for error in own.refusals.values()), *warnings]
         self._dialog = command.dialog or self._dialog
         keying = self._keying_digest(answer)
@@ -273,12 +300,14 @@ class Session:
         evidence = self._in_this_call(command.evidence)
         theirs = TheirOffer(offer, evidence, self._policy, self._rng, self._legs, self._shown, self._fax)
 
+        theirs.at_kms(self._desk, self._bundles)
+
         def write(now: float) -> list[Effect]:
             sdp = theirs.offer_for_dialer()
             self._began("answerer", command.evidence)
             self._dialog = command.dialog or self._dialog
             self._theirs, self._state = theirs, "offered"
-            return [ReplySdp(sdp, self.lines, theirs.warnings)]
+            return [ReplySdp(sdp, self.lines, (*theirs.warnings, *self._about_identity(None)))]
 
         with _undone(theirs, now):
             theirs.plan(now)
@@ -299,6 +328,18 @@ class Session:
             return [*self._undo(theirs, now), ReplyDone(self.lines)]
         return [*self._end(now), ReplyDone(), Gone("declined")]
 
+    def _decline_waiting(self, command: DeclineOffer, now: float) -> list[Effect]:
+        """The caller has given up while a KMS is asked who it was. The command that waits gets no reply of its own."""
+        opening = self._opening
+        assert opening is not None
+        if not isinstance(opening.exchange, TheirOffer):
+            detail = "DeclineOffer does not belong to an offer of ours"
+            raise UnexpectedMessage("unexpected_command", detail, expected=("Release",))
+        if not self._media_count:
+            return [*self._end(now), ReplyDone(), Gone("declined")]
+        self._opening = None
+        return [*self._undo(opening.exchange, now), ReplyDone(self.lines)]
+
     def _release(self, command: Release, now: float) -> list[Effect]:
         return [*self._end(now), ReplyDone(), Gone(command.reason)]
 
@@ -308,9 +349,10 @@ class Session:
         opening = _Opening(exchange, self._state, then)
         wanted = exchange.relays_to_open()
         opening.awaited = {effect.leg for effect in wanted if isinstance(effect, OpenRelay | OpenStream)}
-        if opening.awaited:
+        if opening.waits:
             self._opening, self._state = opening, "opening"
-            return wanted
+            requests = exchange.bundles.requests if exchange.bundles is not None else {}
+            return [*wanted, *(self._ask(bundle, request) for bundle, request in requests.items())]
         with _undone(exchange, now):
             return then(now)
 
@@ -322,17 +364,42 @@ class Session:
         if isinstance(happened, RelayOpened):
             opening.exchange.legs[happened.leg].ports = happened
         else:
-            opening.failure = happened.reason
-        if opening.awaited:
+            opening.error = ResourceError("no_relay", f"a media line got no relay: {happened.reason}")
+        return self._opened(opening, now)
+
+    def _kms_answered(self, happened: KmsAnswered, now: float) -> list[Effect]:
+        """Late ones, to requests of an exchange that was given up, concern nobody."""
+        opening = self._opening
+        bundles = None if opening is None else opening.exchange.bundles
+        if opening is None or bundles is None or happened.bundle not in bundles.requests:
+            return []
+        try:
+            request = bundles.kms_replied(happened.bundle, happened.event, now)
+            if request is not None:
+                return [self._ask(happened.bundle, request)]
+        except AgentError as error:
+            try:
+                opening.exchange.without_kms(happened.bundle, error, now)
+            except AgentError as failure:
+                opening.error = failure
+        return self._opened(opening, now)
+
+    def _opened(self, opening: _Opening, now: float) -> list[Effect]:
+        """Something that was awaited is there: go on when it was the last."""
+        if opening.waits:
             return []
         self._opening, self._state = None, opening.before
-        error: AgentError = ResourceError("no_relay", f"a media line got no relay: {opening.failure}")
-        if opening.failure is None:
+        error = opening.error
+        if error is None:
             try:
                 return opening.then(now)
             except AgentError as failure:
                 error = failure
         return [*opening.exchange.undo(now), ReplyError(error)]
+
+    def _ask(self, bundle: int | None, request: SendKmsRequest) -> AskKms:
+        assert self._desk is not None
+        return AskKms(bundle, self._desk.account, request)
 
     # ----------------------------------------------------------------------------------------------- helpers --
 
@@ -343,10 +410,19 @@ class Session:
         return proposed.get(line) or self._legs.get(line)
 
     def _in_this_call(self, evidence: Evidence) -> Evidence:
-        """POL-7: a call that began as an emergency call stays one, whatever a later offer says. WEB-6: WebRTC needs no
-        registration that announces DTLS-SRTP."""
+        """POL-7: a call that began as an emergency call stays one, whatever a later offer says.
+
+        WEB-6: WebRTC needs no registration that announces DTLS-SRTP. Whom a later offer is for is known better than by
+        what the dialer says: the KMS has vouched.
+        """
         announced = evidence.announced | ({Mechanism.DTLS_SRTP} if self._whole_policy.webrtc else set())
-        return replace(evidence, emergency=evidence.emergency or self._emergency, announced=announced)
+        return replace(
+            evidence,
+            emergency=evidence.emergency or self._emergency,
+            announced=announced,
+            called=self._called or evidence.called,
+            kms=self._desk is not None,
+        )
 
     def _began(self, role: Literal["offerer", "answerer"], evidence: Evidence) -> None:
         if not self._media_count:
@@ -355,6 +431,8 @@ class Session:
 
     def _settle(self, exchange: Exchange, accepted: set[int], now: float) -> tuple[list[Effect], list[str]]:
         self._legs, effects, warnings = exchange.settle(accepted, self._identity, now)
+        self._bundles = exchange.settle_bundles(accepted)
+        self._called = next(iter(self._verified()), self._called)
         self._others = exchange.others
         self._media_count = len(exchange.offer.media)
         self._own = self._theirs = None
@@ -374,15 +452,44 @@ class Session:
         for legs in (self._legs, {} if exchange is None else exchange.legs):
             for leg in legs.values():
                 effects += leg.close(now)  # idempotent: most legs are in both
+        if exchange is not None:
+            exchange.drop_bundles()
+        for bundle in self._bundles.values():
+            bundle.close()
+        self._bundles = {}
+        self._forget_account()
         self._legs, self._others, self._own, self._theirs, self._last_answer = {}, {}, None, None, None
         self._digest_key.wipe()
         self._state = "ended"
         return effects
 
+    def _verified(self) -> list[str]:
+        """Who has the other end, as the KMS vouches; of lines that are under one bundle it is the same."""
+        return [line.identity for line in self.lines if line.identity and line.identity_basis == "verified"]
+
+    def _about_identity(self, called: str | None) -> list[str]:
+        """KMS-47: another than was called, or than SIP asserts, is told; a call may well be retargeted."""
+        verified = self._verified()
+        if not verified:
+            return []
+        from ueagent.session.bundles import same_identity
+
+        expected = (("retargeted", called), ("asserted_identity_differs", self._identity))
+        return [
+            word
+            for word, name in expected
+            if name is not None and not all(same_identity(name, found) for found in verified)
+        ]
+
+    def _forget_account(self) -> None:
+        if self._desk is not None:
+            self._desk.account.psk.wipe()
+        self._desk = None
+
     def _keying_digest(self, sdp: Sdp) -> bytes:
         mac = hmac.new(self._digest_key.reveal(), digestmod="sha256")
-        for section in sdp.media:
-            for name in ("crypto", "fingerprint", "tls-id", "setup", "path"):
+        for section in (sdp.session, *sdp.media):
+            for name in ("crypto", "fingerprint", "tls-id", "setup", "path", "key-mgmt"):
                 for attribute in section.attributes_named(name):
                     mac.update(name.encode() + b":" + (attribute.value or b""))
             mac.update(b"\n")
@@ -396,7 +503,8 @@ TRANSITIONS: Final[dict[str, dict[str, Callable[[Session, Any, float], list[Effe
         "AcceptOffer": Session._accept_offer,
         "Release": Session._release,
     },
-    "opening": {"Release": Session._release},  # the command that waits gets no reply of its own then
+    # The command that waits gets no reply of its own then.
+    "opening": {"DeclineOffer": Session._decline_waiting, "Release": Session._release},
     "offering": {
         "AcceptAnswer": Session._accept_answer,
         "OfferFailed": Session._offer_failed,

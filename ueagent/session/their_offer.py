@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ueagent.errors import AgentError, NegotiationFailed, UsageError
 from ueagent.model.media import STREAM_KINDS, Endpoint, transport_named
-from ueagent.model.security import Setting
+from ueagent.model.security import Mechanism, Setting
 from ueagent.negotiation.offer_answer import (
     Keying,
     address_family,
@@ -38,6 +38,8 @@ from ueagent.wire.sdp import MediaSection, Sdp
 
 
 class TheirOffer(Exchange):
+    _under_mikey: frozenset[int] = frozenset()  # lines that an a=key-mgmt covers
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Why lines are refused, and that a secured line is to become plain (DYN-8)."""
@@ -50,6 +52,8 @@ class TheirOffer(Exchange):
         A line that is no good is refused alone (SDP-15), unless security is required, it held before (SDES-16), or
         nothing else is left.
         """
+        levels = self._levels()
+        self._under_mikey = frozenset(line for lines in levels.values() for line in lines)
         for line, section in enumerate(self.offer.media):
             if section.port == 0 or not (is_rtp(section) or is_stream(section)):
                 self.set_aside(line, section, "not_rtp")
@@ -65,6 +69,19 @@ class TheirOffer(Exchange):
                 self.refuse(line, section, error)
         if self.refusals and not self.legs and not self.passing:
             raise next(iter(self.refusals.values()))
+        keyed = {line for line, leg in self.legs.items() if leg.proposed.mechanism is Mechanism.MIKEY_TICKET}
+        for key, lines in levels.items():
+            if keyed & set(lines):
+                (self.bundles or self.new_bundles()).take_offer(key, self.offer, lines, now)
+
+    def _levels(self) -> dict[int | None, list[int]]:
+        """The lines under each a=key-mgmt, where we can do anything with them."""
+        sections = (self.offer.session, *self.offer.media)
+        if self._desk is None or not any(section.attribute("key-mgmt") for section in sections):
+            return {}
+        from ueagent.session.bundles import levels_of  # calls without a KMS do not load it
+
+        return levels_of(self.offer)
 
     def _leave(self, line: int, section: MediaSection) -> bool:
         """Whether a line of STREAM_KINDS is the dialer's own matter: one in plain, or of a kind that we do not do."""
@@ -96,10 +113,9 @@ class TheirOffer(Exchange):
         family = address_family(section) if leg.ports is None else leg.family
         keying = read_keying(section)
         mux = offers_rtcp_mux(section) and (leg.ports is None or leg.muxed)
+        held = keying.mechanisms | ({Mechanism.MIKEY_TICKET} if leg.line in self._under_mikey else frozenset())
         ice = read_ice(section)
-        offered = OfferedLine(
-            leg.line, kind_of(section), transport, keying.mechanisms, keying.indicator, mux, ice is not None
-        )
+        offered = OfferedLine(leg.line, kind_of(section), transport, held, keying.indicator, mux, ice is not None)
         try:
             decision = self._decide(offered, leg)
             leg.begin(decision)
@@ -123,7 +139,8 @@ class TheirOffer(Exchange):
         leg.read_offer(keying.of(leg.proposed.mechanism), now)
 
     def offer_for_dialer(self) -> bytes:
-        """The offer in plain. All relays are open."""
+        """The offer in plain. All relays are open, and the KMS has said who sent it where it was asked."""
+        self.vouch()
         sdp = self.offer
         for line, section in enumerate(sdp.media):
             if line in self.legs:
@@ -141,13 +158,20 @@ class TheirOffer(Exchange):
         for line in self.passing:
             if self.turns_into_rtp(line, answer.media[line]):
                 raise _transport_mismatch(line)
+        if self.bundles is not None:
+            self.bundles.answer(answer, accepted, now)
         for line, section in enumerate(self.offer.media):
             ours = answer.media[line]
             if line in accepted:
                 leg = self.legs[line]
+                keyed = self.bundles is not None and leg.proposed.mechanism is Mechanism.MIKEY_TICKET
+                if self.bundles is not None and keyed:
+                    leg.read_offer(self.bundles.keys(line), now)
                 # SDP-8: whatever the offer said, no 3ge2ae of ours in an answer.
                 keying = leg.answer(dialer=dialers[line], now=now)
                 added = secured_attributes(keying, indicate=False, padding=self.policy.sdes_padding)
+                if self.bundles is not None and keyed:
+                    added += self.bundles.attributes(line)
                 added += ice_attributes(leg)
                 ours = leg.for_network(ours, section.proto, keying, added)
                 if leg.proposed.ice:
