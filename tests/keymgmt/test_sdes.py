@@ -7,7 +7,7 @@ import base64
 import pytest
 from support.pair import SeededRng, octets, tracked_secrets
 
-from ueagent.errors import AgentError
+from ueagent.errors import AgentError, MalformedMessage
 from ueagent.keymgmt.mechanism import (
     AnswerRequested,
     Closed,
@@ -158,6 +158,16 @@ def test_our_key_under_another_salt_is_still_our_key() -> None:
     salted = bytes(ours.keys[0].key_salt.reveal())[:16] + bytes(14)
     theirs = line(f"1 {CM80} inline:{base64.b64encode(salted).decode()}")
     assert failure(run(mechanism, RemoteAnswer((theirs,)))).code == "key_echoed"
+
+
+def test_keys_by_sdes_carry_no_roc() -> None:
+    """RCC-8, OPEN-6: no crypto suite and no session parameter says RFC 4771; what looks like one is not taken."""
+    offered = put(run(sdes(offer=DEFAULT_OFFER), OfferRequested(False)))
+    assert [crypto.session_params for crypto in offered] == [()] * len(DEFAULT_OFFER)
+    assert ready(answered(sdes())).keys.rcc is None
+    with pytest.raises(MalformedMessage) as caught:
+        their(rest=" RCCm2")
+    assert caught.value.code == "unknown_parameter"
 
 
 def test_what_was_not_chosen_is_wiped_when_the_answer_stands() -> None:
