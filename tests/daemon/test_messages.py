@@ -8,7 +8,7 @@ import io
 import os
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import pytest
 from support.kms_lab import ALICE, BOB, CAROL, TEAM, by_gba, by_psk, lab_kms, psk_of
 from support.local_agent import running_agent
 
-from ueagent.client import AgentClient, body_octets, content_octets
+from ueagent.client import AgentClient, AgentUnreachable, body_octets, content_octets
 from ueagent.errors import (
     AgentError,
     AuthenticationFailed,
@@ -64,23 +64,24 @@ class Post:
 
 @asynccontextmanager
 async def posted(
-    folder: Path, sections: Callable[..., dict[str, Any]] = by_psk, messages: dict[str, Any] | None = None
+    folder: Path, sections: Callable[..., dict[str, Any]] = by_psk, **more: dict[str, Any]
 ) -> AsyncIterator[Post]:
+    """`more`: further sections of every agent's configuration."""
     log = io.StringIO()
     async with (
         asyncio.timeout(30),
         lab_kms(folder) as kms,
-        _agents(folder, kms, sections, messages or {}, log) as agents,
+        _agents(folder, kms, sections, more, log) as agents,
     ):
         yield Post(kms, agents, log)
 
 
 @asynccontextmanager
 async def _agents(
-    folder: Path, kms: KmsService, sections: Callable[..., dict[str, Any]], messages: dict[str, Any], log: io.StringIO
+    folder: Path, kms: KmsService, sections: Callable[..., dict[str, Any]], more: dict[str, Any], log: io.StringIO
 ) -> AsyncIterator[dict[str, AgentClient]]:
     def of(user: str) -> dict[str, Any]:
-        return {**sections(kms, folder, user, timeout_ms=500, retries=1), "messages": messages}
+        return {**sections(kms, folder, user, timeout_ms=500, retries=1), **more}
 
     async with (
         running_agent(log, **of(ALICE)) as one,
@@ -170,6 +171,39 @@ async def test_long_message_wants_a_stream_and_a_short_one_does_not(post: Post) 
 async def test_describe_names_the_mechanism_and_who_we_are(post: Post) -> None:
     found = await post.agents[BOB].message_describe()
     assert (found.mechanisms, found.identities) == (["S/MIME"], [BOB])
+
+
+@pytest.mark.parametrize("setting", ["allowed", "preferred", "required"])
+def test_dialer_is_told_what_policy_wants_of_messages(tmp_path: Path, setting: str) -> None:
+    """POL-1."""
+
+    async def run() -> None:
+        async with posted(tmp_path, policy={"message_e2e": setting}) as post:
+            assert (await post.agents[BOB].message_describe()).setting == setting
+            assert (await post.read(await post.send())).sender == ALICE
+
+    asyncio.run(run())
+
+
+@post(policy={"message_e2e": "off"})
+async def test_policy_can_switch_messages_off(post: Post) -> None:
+    """POL-1."""
+    found = await post.agents[BOB].message_describe()
+    assert (found.mechanisms, found.identities, found.setting) == ([], [], "off")
+    with pytest.raises(UsageError, match="mechanism_unavailable"):
+        await post.send()
+    with pytest.raises(UsageError, match="mechanism_unavailable"):
+        await post.agents[BOB].open_message(content_type="multipart/mixed", body="")
+    assert post.kms.requests == 0
+
+
+@post(messages={"smime_types": ["application/vnd.3gpp.psk-smime"]})
+async def test_another_media_type_may_stand_for_smime(post: Post) -> None:
+    """MIME-20, OPEN-13."""
+    message = await post.send()
+    body = body_octets(message).replace(b"application/pkcs7-mime", b"application/vnd.3gpp.psk-smime")
+    opened = await post.agents[BOB].open_message(content_type=message.content_type, body=body)
+    assert opened.sender == ALICE
 
 
 @post(messages={"cipher": "CCM"})
@@ -507,3 +541,22 @@ async def test_log_tells_what_happened_and_neither_content_nor_key(post: Post) -
         assert word in written
     for secret in (TEXT.strip(), "grü", psk_of(ALICE).hex(), psk_of(BOB).hex(), BOB, ALICE):
         assert secret not in written
+
+
+@post()
+async def test_agent_that_ends_while_the_kms_is_slow_ends_in_time(post: Post) -> None:
+    """Keys of the request are wiped with it; its client is told that the agent has gone."""
+    post.kms.kms.fault = KmsFault.SLOW
+    with tempfile.TemporaryDirectory() as folder:
+        sections = by_psk(post.kms, Path(folder), ALICE, timeout_ms=60_000)
+        async with AsyncExitStack() as stack:
+            agent = await stack.enter_async_context(running_agent(**sections))
+            client = await stack.enter_async_context(AgentClient.connect(agent.path))
+            waiting = asyncio.create_task(
+                client.protect_message(recipient=BOB, content_type="text/plain", content=TEXT)
+            )
+            while not post.kms.requests:
+                await asyncio.sleep(0)
+            await agent.close()
+            with pytest.raises(AgentUnreachable):
+                await waiting

@@ -16,6 +16,7 @@ from support.mikey_world import OFFER, PROTOCOLS, RCC
 from ueagent.daemon.config import parse_config
 from ueagent.daemon.ticket_service import TicketService, create_ticket_service
 from ueagent.errors import AgentError, UsageError
+from ueagent.keymgmt import mikey_ticket
 from ueagent.keymgmt.kms import TicketWish, wish_for_media
 from ueagent.keymgmt.mikey_exchange import (
     Agreed,
@@ -230,5 +231,47 @@ def test_kms_is_named_by_the_host_of_its_url_unless_it_is_set(tmp_path: Path) ->
         alice = service_of(sections)
         with pytest.raises(AgentError, match="kms_unauthorized"):
             await alice.ticket_for(wish_of(alice), ALICE.encode(), alice.profile)
+
+    run(tmp_path, test)
+
+
+def test_ticket_of_a_foreign_kms_is_resolved_there_and_others_at_home(tmp_path: Path) -> None:
+    """KMS-43: a foreign KMS that is configured answers for its own tickets; without it ours is asked."""
+    other = "sip:kms.example.net"
+    (tmp_path / "net").mkdir()
+
+    async def whole() -> None:
+        async with (
+            asyncio.timeout(30),
+            lab_kms(tmp_path) as home,
+            lab_kms(tmp_path / "net", identity=other, name="kms.example.net", number=2) as foreign,
+        ):
+            alice_net = by_psk(foreign, tmp_path / "net", ALICE, identity=other, name="kms.example.net")
+            alice = service_of(alice_net)
+            known = service_of(by_psk(home, tmp_path, BOB, foreign=[f"{other} {foreign.kms_url}"]))
+            unknown = service_of(by_psk(home, tmp_path, BOB))
+            ticket = await alice.ticket_for(wish_of(alice), ALICE.encode(), alice.profile)
+            transfer = mikey_ticket.create_transfer_init(
+                ticket, ALICE.encode(), BOB.encode(), OFFER, (RCC,), alice.clock(), os.urandom, alice.profile
+            )
+            received = mikey_ticket.consume_transfer_init(transfer.octets, known.replay, known.clock(), known.profile)
+            resolved = await known.resolve(received, BOB.encode(), known.profile)
+            assert resolved.mpki == ticket.mpki
+            assert (foreign.requests, home.requests) == (2, 0)
+            with pytest.raises(AgentError, match="kms_refused"):  # and that KMS knows nobody to forward it to
+                await unknown.resolve(received, BOB.encode(), unknown.profile)
+            assert (foreign.requests, home.requests) == (2, 1)
+
+    asyncio.run(whole())
+
+
+def test_closed_service_has_wiped_its_key(tmp_path: Path) -> None:
+    async def test(kms: KmsService) -> None:
+        alice = service_of(by_psk(kms, tmp_path, ALICE))
+        account = await alice.account()
+        alice.close()
+        alice.close()
+        assert len(account.psk) == 32  # the session's copy: its own to wipe
+        assert len((await alice.account()).psk) == 0
 
     run(tmp_path, test)

@@ -234,7 +234,7 @@ def covers(known: Any, given: Any) -> bool:
 
 def test_a_member_that_the_interface_lacks_is_found() -> None:
     with pytest.raises(AssertionError):
-        check_reply({"parameters": {"mechanisms": [], "more": 1}}, "org.ueagent.Message.Describe")
+        check_reply({"parameters": {"mechanisms": [], "setting": "off", "more": 1}}, "org.ueagent.Message.Describe")
 
 
 def test_every_code_block_is_code_that_the_tests_run() -> None:

@@ -46,7 +46,9 @@ def test_docstrings_become_comments() -> None:
 
 
 def test_struct_without_members_is_written_as_empty_brackets() -> None:
-    assert "method Describe() -> (mechanisms: []string, identities: []string)" in text("org.ueagent.Message")
+    assert "method Describe() -> (mechanisms: []string, identities: []string, setting: SettingName)" in text(
+        "org.ueagent.Message"
+    )
 
 
 def test_independent_parser_reads_maps_and_lists_of_structs() -> None:

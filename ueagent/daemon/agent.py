@@ -206,4 +206,6 @@ def _ticket_service(config: Config) -> tuple[TicketService | None, Messages | No
     from ueagent.daemon.ticket_service import create_ticket_service
 
     tickets = create_ticket_service(config.kms, config.credentials, os.urandom, time.time)
-    return tickets, None if tickets is None else Messages(tickets, config.messages)
+    if tickets is None or config.policy.message_e2e is Setting.OFF:
+        return tickets, None
+    return tickets, Messages(tickets, config.messages)

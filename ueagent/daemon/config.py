@@ -105,6 +105,7 @@ class CredentialsConfig:
 @dataclass(frozen=True, slots=True)
 class MessagesConfig:
     cipher: Literal["GCM", "CCM"] = "GCM"
+    smime_types: tuple[str, ...] = ()
     max_delay_minutes: int = 5
     proof_of_origin: bool = False
     tolerant: bool = False
@@ -279,6 +280,11 @@ def _foreign() -> Check:
     return Check('a list of "URI URL", one for each KMS', lambda value: _each(pair, names.read(value)))
 
 
+def _media_types() -> Check:
+    names = _names()
+    return Check("a list of different media types in lower case", lambda value: _each(_MEDIA_TYPE, names.read(value)))
+
+
 def _target() -> Check:
     return Check("a path with its query, as in a request line", lambda value: _matching(_TARGET, value))
 
@@ -299,6 +305,7 @@ def _each(pattern: re.Pattern[str], values: tuple[str, ...]) -> tuple[str, ...]:
 _URI: Final = re.compile(r"(?:sips?|tel):[!-~]+")
 _URL: Final = re.compile(r"https?://[!-~]+")
 _TARGET: Final = re.compile(r"/[!-~]*")
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 # ------------------------------------------------------------------------------------------------------------ rows --
@@ -368,6 +375,7 @@ SECTIONS: Final = (
         Key("msrp_cema", _boolean(), "write a=msrp-cema: middleboxes change addresses without MSRP (MSRP-10)"),
         Key("kms_e2e", _SETTING, "MIKEY-TICKET between the phones, through a KMS (POL-1)"),
         Key("kms_suites", _names(_SELECTABLE, empty=False), "of RTP with keys of a KMS, best first (RCC-6)"),
+        Key("message_e2e", _SETTING, "SIP MESSAGEs protected between the phones: what dialers are told to do (POL-1)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
         Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
         Key("custody_loss", _LOSS, "an accelerator with custody of the keys is lost: hold, re-key or end the call"),
@@ -423,6 +431,7 @@ SECTIONS: Final = (
     )),
     Section("messages", MessagesConfig, "Protected SIP MESSAGEs (PSK S/MIME).", (
         Key("cipher", _one_of("GCM", "CCM"), "mode of AES, with 256 bits (MIME-7, MIME-23)"),
+        Key("smime_types", _media_types(), "read as application/pkcs7-mime, too (OPEN-13)"),
         Key("max_delay_minutes", _integer(5, 7 * 24 * 60), "how long one may be under way, stored in between (KMS-72)"),
         Key("proof_of_origin", _boolean(), "send and understand proofs of origin with a group key (OPEN-15)"),
         Key("tolerant", _boolean(), "read bodies that close too early or have bare LF (MIME-19)"),

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 
 def describe(context: Context, connection: Connection, request: api.MessageDescribeRequest) -> api.MessageDescribeReply:
-    if context.messages is None:
-        return api.MessageDescribeReply(mechanisms=[])
-    return api.MessageDescribeReply(mechanisms=["S/MIME"], identities=context.messages.identities)
+    messages = context.messages
+    return api.MessageDescribeReply(
+        mechanisms=[] if messages is None else ["S/MIME"],
+        identities=[] if messages is None else messages.identities,
+        setting=context.config.policy.message_e2e.value,
+    )
 
 
 async def protect(context: Context, connection: Connection, request: api.ProtectRequest) -> api.ProtectReply:
@@ -65,6 +68,6 @@ def _part(part: Part) -> api.MessagePart:
 
 def _messages(context: Context) -> Messages:
     if context.messages is None:
-        detail = "no credentials for a KMS are configured: credentials.provider"
+        detail = "there are no credentials for a KMS (credentials.provider), or policy.message_e2e is off"
         raise UsageError("mechanism_unavailable", detail, sip_status_hint=UNDECIPHERABLE)
     return context.messages

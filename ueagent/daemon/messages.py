@@ -107,7 +107,13 @@ class Messages:
     async def _open(self, content_type: str, body: bytes, us: bytes) -> Opened:
         tickets, profile = self._tickets, self._profile
         received = protected_message.receive_message(
-            content_type, body, self._replay, tickets.clock(), profile, tolerant=self._config.tolerant
+            content_type,
+            body,
+            self._replay,
+            tickets.clock(),
+            profile,
+            tolerant=self._config.tolerant,
+            aliases=self._config.smime_types,
         )
         # Where the origin may be proven, the KMS verifies Initiator Data each time (MIME-18).
         proof = TicketFlag.I in received.transfer.terms.flags

@@ -15,6 +15,7 @@ from msgspec import Struct
 SignallingName = Literal["none", "integrity", "confidentiality", "access"]
 MediumName = Literal["audio", "video", "msrp", "bfcp", "udptl", "other"]
 MechanismName = Literal["SDES", "DTLS-SRTP", "MIKEY-TICKET", "TLS", "DTLS", "TLS-PSK", "S/MIME", "none"]
+SettingName = Literal["off", "allowed", "preferred", "required"]
 ScopeName = Literal["e2ae", "e2e", "none"]
 CustodyName = Literal["shared", "device"]
 LinkStateName = Literal["stopped", "up", "missed", "locked", "gone", "wrong"]
@@ -426,10 +427,15 @@ class MessageDescribeRequest(Request, frozen=True, kw_only=True):
 
 
 class MessageDescribeReply(Reply, frozen=True, kw_only=True):
-    """Empty lists: no KMS is configured. `identities` are who this agent is, the usual one first."""
+    """Empty lists: none, for want of a KMS or by policy. `identities` are who this agent is, the usual one first.
+
+    `setting` is what the dialer shall do (POL-1): open what comes in; preferred: also protect what can be protected;
+    required: send and show nothing else.
+    """
 
     mechanisms: list[MechanismName]
     identities: list[str] = []
+    setting: SettingName
 
 
 class MessagePart(_Message, frozen=True, kw_only=True, forbid_unknown_fields=True):

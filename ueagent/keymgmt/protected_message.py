@@ -141,10 +141,20 @@ class OpenedMessage:
 
 
 def receive_message(
-    content_type: str, body: bytes, replay: ReplayCache, now: float, profile: Profile, *, tolerant: bool = False
+    content_type: str,
+    body: bytes,
+    replay: ReplayCache,
+    now: float,
+    profile: Profile,
+    *,
+    tolerant: bool = False,
+    aliases: Sequence[str] = (),
 ) -> ReceivedMessage:
-    """Every check that needs no KMS. MalformedMessage, and the errors of `consume_transfer_init`."""
-    parts = parse_protected(content_type, body, tolerant=tolerant)
+    """Every check that needs no KMS. MalformedMessage, and the errors of `consume_transfer_init`.
+
+    `tolerant` and `aliases` as in `wire.mime`.
+    """
+    parts = parse_protected(content_type, body, tolerant=tolerant, aliases=aliases)
     received = mikey_ticket.consume_transfer_init(parts.mikey, replay, now, profile)
     sessions = received.message.header.crypto_sessions
     if [session.protocol for session in sessions] != [Protocol.PSK_MIME] or TicketFlag.F in received.terms.flags:

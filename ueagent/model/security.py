@@ -117,6 +117,7 @@ class SecurityPolicy:
     msrp_cema: bool = False  # MSRP-10
     kms_e2e: Setting = Setting.ALLOWED  # MIKEY-TICKET
     kms_suites: tuple[str, ...] = ("AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80")  # RCC-6, RCC-7
+    message_e2e: Setting = Setting.ALLOWED  # PSK S/MIME (M10); the dialer acts on it: `Message.Describe` tells it
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
     custody_loss: CustodyLoss = CustodyLoss.REKEY
