@@ -39,10 +39,13 @@ class SerialConfig:
     max_streams: int = 0  # 0: what the line carries on average
 
 
+_PER_STREAM: Final = {Custody.SHARED: 2, Custody.DEVICE: 4}  # two directions; RTCP, too, in device custody
+
+
 def admitted_slots(config: SerialConfig) -> int:
-    """Slots that may be used: two directions for each stream, and their RTCP in device custody."""
+    """Slots that may be used."""
     streams = config.max_streams or max(1, predict(config.baud).statistical)
-    return streams * (4 if config.custody is Custody.DEVICE else 2)
+    return streams * _PER_STREAM[config.custody]
 
 
 def ask(port: str, baud: int) -> tuple[Description, tuple[str, ...]]:
@@ -101,6 +104,13 @@ class SerialAccelerator:
     @property
     def up(self) -> bool:
         return self.link.stats().state is LinkState.UP
+
+    def refusal(self, streams: int) -> str | None:
+        """Why a stream more than `streams` cannot have this device's custody; None: it can."""
+        if self.device is None or not self.up:
+            return "the accelerator, which alone may have keys, is not there"
+        most = min(admitted_slots(self.config), self.device.slots) // _PER_STREAM[self.config.custody]
+        return None if streams < most else f"the accelerator carries {most} streams at a time"
 
     def stats(self) -> LinkStats:
         return self.link.stats()

@@ -153,7 +153,7 @@ class Agent:
 
     def _perform(self, effect: Effect) -> list[Effect]:
         match effect:
-            case OpenRelay(leg, never_plain, family, loopback_family, mux):
+            case OpenRelay(leg, never_plain, family, loopback_family, mux, _):
                 if self.no_relay:
                     return self.session.receive(RelayFailed(leg, "no_ports"), self.now)
                 self._ports += 4

@@ -11,7 +11,7 @@ from ueagent_native.link import Custody, LinkState
 from ueagent.daemon.accelerator_state import told
 from ueagent.daemon.config import AcceleratorConfig
 from ueagent.daemon.logs import Log
-from ueagent.errors import UsageError
+from ueagent.errors import ResourceError, UsageError
 from ueagent.ipc import api
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class AcceleratorHost:
         stats, found = self._accelerator.stats(), self._accelerator.device
         return told(self._config, found, self._accelerator.warnings, stats, self._reason)
 
+    def admit(self, legs: int) -> None:
+        """One leg with keys more than `legs`. ResourceError: in device custody the device must do it and cannot."""
+        reason = self._accelerator.refusal(legs) if self._config.custody == "device" else None
+        if reason is not None:
+            raise ResourceError("accelerator_refuses", reason)
+
     def start(self) -> None:
         """The first attempt is made here, so that early calls find the device; the others in the background."""
         if not self._attempt():
@@ -79,7 +85,7 @@ class AcceleratorHost:
     async def _try_again(self) -> None:
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            if await asyncio.to_thread(self._attempt):
+            if await asyncio.to_thread(self._attempt) and self._accelerator.up:
                 return
 
     async def stop(self) -> None:

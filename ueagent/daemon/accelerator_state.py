@@ -11,6 +11,8 @@ from ueagent_native.link import LinkState, LinkStats
 from ueagent.daemon.config import AcceleratorConfig
 from ueagent.ipc import api
 
+__all__ = ["NAME", "SUITES", "ask_device", "engine_state", "told"]
+
 NAME: Final = "serial"
 
 _WORDS: Final[MappingProxyType[LinkState, api.LinkStateName]] = MappingProxyType(

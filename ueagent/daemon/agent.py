@@ -12,7 +12,7 @@ from ueagent_hw.inventory import Inventory
 
 from ueagent import version
 from ueagent.daemon.config import Config
-from ueagent.daemon.engines import engine_choices, exceptions
+from ueagent.daemon.engines import Choice, engine_choices, exceptions
 from ueagent.daemon.handlers import HANDLERS, Context
 from ueagent.daemon.identities import Identities
 from ueagent.daemon.ipc_server import Connection, Handler, IpcServer, Limits, Service
@@ -59,7 +59,7 @@ class Agent:
         self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
         self._streams = StreamLines(config.network, config.streams, log)
         self._runner = Runner(self._relay, self._streams, self._sessions, self._subscribers, log, tickets=self._tickets)
-        capability = Capability(frozenset(choice.suite for choice in choices if choice.engine))
+        capability = Capability(_suites(config, choices))
         context = Context(
             config=config,
             capability=capability,
@@ -188,6 +188,16 @@ def edge_profile(config: Config) -> EdgeProfile:
 def _bound(context: Context, name: str) -> Handler:
     handle = HANDLERS[name]
     return lambda connection, request: handle(context, connection, request)
+
+
+def _suites(config: Config, choices: tuple[Choice, ...]) -> frozenset[str]:
+    """What some engine runs; where the accelerator alone may have keys, what it can hold."""
+    runs = frozenset(choice.suite for choice in choices if choice.engine)
+    if config.accelerator.port is None or config.accelerator.custody == "shared":
+        return runs
+    from ueagent.daemon.accelerator_state import SUITES
+
+    return runs & frozenset(SUITES)
 
 
 def _accelerator(config: Config, log: Log) -> AcceleratorHost | None:

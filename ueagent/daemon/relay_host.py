@@ -107,6 +107,7 @@ class RelayHost:
             )
         )
 
+        self._secured: set[int] = set()  # legs that are meant to have keys
         self._accelerator = accelerator
         if accelerator is not None:
             self._relay.attach(accelerator.link)
@@ -150,6 +151,8 @@ class RelayHost:
 
     def open_leg(self, wanted: OpenRelay) -> tuple[int, Endpoint, Endpoint]:
         """A leg of the relay, its network and its loopback endpoint. ResourceError: no sockets, ports or capacity."""
+        if self._accelerator is not None and wanted.secured:
+            self._accelerator.admit(len(self._secured))
         address = self._network.address if wanted.family == 4 else self._network.address6
         if address is None:
             raise ResourceError("no_address", f"no IPv{wanted.family} address is configured", field="network.address6")
@@ -179,11 +182,14 @@ class RelayHost:
             raise
         for sock in sockets:
             sock.detach()  # the relay owns them now
+        if wanted.secured:
+            self._secured.add(leg)
         return leg, network, loopback
 
     def close_leg(self, leg: int) -> None:
         with _Translated():
             self._relay.close_leg(leg)
+        self._secured.discard(leg)
 
     def set_dialer(self, leg: int, endpoint: Endpoint) -> None:
         with _Translated():

@@ -33,6 +33,7 @@ class OpenRelay:
     family: int = 4  # of the network side: 4 or 6
     loopback_family: int = 4  # of the dialer's side
     rtcp_mux: bool = False  # no RTCP socket on the network side; the dialer's side always has one
+    secured: bool = False  # it is meant to have keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,9 @@ class Leg:
     def open_relay(self, family: int) -> OpenRelay | OpenStream:
         dialer = self._proposed.dialer
         loopback = 4 if dialer is None else ip_address(dialer.address).version
-        return OpenRelay(self.line, self.proposed.required, family, loopback, self.proposed.rtcp_mux)
+        plan = self.proposed
+        secured = plan.mechanism is not Mechanism.NONE
+        return OpenRelay(self.line, plan.required, family, loopback, plan.rtcp_mux, secured)
 
     def offer(self, *, fresh: bool, now: float) -> tuple[KeyAttribute, ...]:
         return self._ask(OfferRequested(fresh or self._rekey_due), now)

@@ -1,0 +1,81 @@
+"""Device custody admits what the device can do, and says why it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.local_agent import Phone, plain_sdp, running_agent
+from ueagent_hw.emulated import EmulatedAccelerator
+
+from ueagent.client import AgentClient
+from ueagent.errors import ResourceError
+from ueagent.ipc import api
+
+
+E2E = {"sdes_e2e": "preferred"}
+
+
+@pytest.fixture
+def device() -> Iterator[EmulatedAccelerator]:
+    emulated = EmulatedAccelerator()
+    yield emulated
+    emulated.close()
+
+
+def section(device: EmulatedAccelerator, **more: Any) -> dict[str, Any]:
+    return {"port": device.port, "device_key": device.public_key.hex(), "custody": "device", **more}
+
+
+async def offer(client: AgentClient) -> api.SessionSdp:
+    with Phone() as phone:
+        return await client.create_offer(sdp=phone.sdp, signalling="confidentiality")
+
+
+def test_a_call_more_than_the_device_carries_is_refused_with_the_reason(device: EmulatedAccelerator) -> None:
+    async def calls() -> None:
+        config = section(device, max_streams=2)
+        async with running_agent(accelerator=config, policy=E2E) as agent, AgentClient.connect(agent.path) as client:
+            first = await offer(client)
+            await offer(client)
+            with pytest.raises(ResourceError, match="carries 2 streams"):
+                await offer(client)
+            await client.release(session=first.session)
+            await offer(client)
+
+    asyncio.run(calls())
+
+
+def test_a_call_is_refused_while_the_device_is_not_there(device: EmulatedAccelerator) -> None:
+    wrong = section(device, device_key=bytes(31).hex() + "09")
+
+    async def calls() -> None:
+        async with running_agent(accelerator=wrong, policy=E2E) as agent, AgentClient.connect(agent.path) as client:
+            with pytest.raises(ResourceError, match="is not there"):
+                await offer(client)
+
+    asyncio.run(calls())
+
+
+def test_a_call_without_keys_needs_no_device(device: EmulatedAccelerator) -> None:
+    wrong = section(device, device_key=bytes(31).hex() + "09")
+
+    async def calls() -> None:
+        policy = {"sdes_e2ae": "off", "sdes_e2e": "off", "dtls_e2ae": "off"}
+        async with running_agent(accelerator=wrong, policy=policy) as agent, AgentClient.connect(agent.path) as client:
+            made = await client.create_offer(sdp=plain_sdp(5004), signalling="none")
+        assert [line.mechanism for line in made.lines] == ["none"]
+
+    asyncio.run(calls())
+
+
+def test_only_suites_that_a_slot_can_hold_are_usable(device: EmulatedAccelerator) -> None:
+    async def told() -> None:
+        async with running_agent(accelerator=section(device)) as agent, AgentClient.connect(agent.path) as client:
+            suites = (await client.describe()).suites
+        assert "AES_256_CM_HMAC_SHA1_80" in suites
+        assert not [suite for suite in suites if "192" in suite]
+
+    asyncio.run(told())
