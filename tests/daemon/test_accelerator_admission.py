@@ -14,7 +14,6 @@ from ueagent.client import AgentClient
 from ueagent.errors import ResourceError
 from ueagent.ipc import api
 
-
 E2E = {"sdes_e2e": "preferred"}
 
 
