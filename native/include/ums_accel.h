@@ -32,7 +32,8 @@ typedef enum ums_link_state {
   UMS_LINK_MISSED = 2, /* too many deadlines missed: hung, late, corrupting or babbling */
   UMS_LINK_LOCKED = 3, /* the device has no session any more: it rebooted, or lost the heartbeat */
   UMS_LINK_GONE = 4,   /* the descriptor failed: unplugged */
-  UMS_LINK_WRONG = 5   /* a result differed from the CPU's */
+  UMS_LINK_WRONG = 5,  /* a result differed from the CPU's */
+  UMS_LINK_REFUSED = 6 /* it refuses jobs: it has no credits left, or contradicts itself */
 } ums_link_state;
 
 typedef struct ums_link_stats {
@@ -71,8 +72,10 @@ typedef enum ums_device_fault { /* what goes wrong while a device serves */
                                 UMS_FAULT_REBOOT = 2,  /* once: boots again, with another boot identity */
                                 UMS_FAULT_BABBLE = 3,  /* noise instead of answers */
                                 UMS_FAULT_CORRUPT = 4, /* answers with a bit flipped */
-                                UMS_FAULT_LATE = 5,    /* answers 50 ms late */
-                                UMS_FAULT_WRONG = 6    /* answers in good frames with wrong octets */
+                                UMS_FAULT_LATE = 5,    /* answers 120 ms late */
+                                UMS_FAULT_WRONG = 6,   /* answers in good frames with wrong octets */
+                                UMS_FAULT_BUSY = 7,    /* has no credits left: refuses every job */
+                                UMS_FAULT_SELFTEST = 8 /* once: boots again, and fails its self-test */
 } ums_device_fault;
 
 size_t ums_device_sizeof(void);

@@ -17,7 +17,7 @@
 #define QUEUE (64 * 1024) /* octets of answers that wait for their time */
 #define ANSWERS 256
 #define BITS_PER_OCTET 10 /* 8N1 */
-#define LATE_NS 50000000u
+#define LATE_NS 120000000u
 #define TURN_NS 20000000 /* how often stop and heartbeat are looked at */
 #define HEAD_AND_CRC (UMSA_HEAD + UMSA_CRC)
 
@@ -56,18 +56,24 @@ static void enqueue(ums_device *d, const uint8_t *octets, size_t len) {
     d->queue[(d->queue_at + d->queue_len++) % QUEUE] = octets[i];
 }
 
-/* A good frame with one octet of its body changed. */
-static void enqueue_wrong(ums_device *d, const uint8_t *octets, size_t len) {
+/* The answer to a job in a good frame again, with one octet of its body changed, or BUSY in its place. */
+static void enqueue_other(ums_device *d, const uint8_t *octets, size_t len, ums_device_fault fault) {
   umsa_receiver rx = {0};
   uint8_t again[UMSA_MAX_ENCODED];
   int found = UMSA_NOTHING;
   umsa_receive(&rx, octets, len, &found);
   if (found != UMSA_FRAME)
     return;
-  const umsa_head head = {rx.frame[0], rx.frame[1], rx.frame[2], rx.frame[3]};
-  if (rx.len > HEAD_AND_CRC && head.op >= UMSA_OP_PROTECT)
+  umsa_head head = {rx.frame[0], rx.frame[1], rx.frame[2], rx.frame[3]};
+  const int job = head.op == UMSA_OP_PROTECT || head.op == UMSA_OP_UNPROTECT;
+  size_t body = umsa_body_len(&rx);
+  if (job && fault == UMS_FAULT_BUSY) {
+    head.status = UMSA_STATUS_BUSY;
+    body = 0;
+  } else if (job && body > 0) {
     rx.frame[UMSA_HEAD] ^= 1;
-  enqueue(d, again, umsa_encode(&head, rx.frame + UMSA_HEAD, umsa_body_len(&rx), again, sizeof again));
+  }
+  enqueue(d, again, umsa_encode(&head, rx.frame + UMSA_HEAD, body, again, sizeof again));
 }
 
 static void faulty(ums_device *d, const uint8_t *octets, size_t len) {
@@ -77,7 +83,7 @@ static void faulty(ums_device *d, const uint8_t *octets, size_t len) {
     return;
   case UMS_FAULT_BABBLE:
     for (size_t i = 0; i < len; i++)
-      changed[i] = (uint8_t)(i * 151 + 7);
+      changed[i] = (uint8_t)((i & 31u) ^ 5u); /* with delimiters, as noise has them */
     enqueue(d, changed, len);
     return;
   case UMS_FAULT_CORRUPT:
@@ -86,7 +92,8 @@ static void faulty(ums_device *d, const uint8_t *octets, size_t len) {
     enqueue(d, changed, len);
     return;
   case UMS_FAULT_WRONG:
-    enqueue_wrong(d, octets, len);
+  case UMS_FAULT_BUSY:
+    enqueue_other(d, octets, len, atomic_load(&d->fault));
     return;
   default:
     enqueue(d, octets, len);
@@ -150,8 +157,11 @@ static uint64_t now_ns(void) {
 }
 
 static void take(ums_device *d, const uint8_t *octets, size_t len, uint64_t now) {
-  unsigned once = UMS_FAULT_REBOOT;
-  if (atomic_compare_exchange_strong(&d->fault, &once, UMS_FAULT_NONE)) {
+  unsigned once = UMS_FAULT_REBOOT, never = UMS_FAULT_SELFTEST;
+  const int fails = atomic_compare_exchange_strong(&d->fault, &never, UMS_FAULT_NONE);
+  if (fails)
+    d->cfg.spoil_test = UMSA_TEST_AES;
+  if (fails || atomic_compare_exchange_strong(&d->fault, &once, UMS_FAULT_NONE)) {
     d->cfg.boot_id[0]++;
     boot(d);
   }

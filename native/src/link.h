@@ -41,6 +41,7 @@ struct ums_link {
   ums_link_config cfg;
   pthread_t thread;
   uint8_t running;
+  uint8_t deaf;                            /* the link's thread: nothing more can come from the line */
   atomic_uint stopping, state, generation; /* generation: of starts */
   int fd, wake_fd, done_fd;
   uint32_t slots, credits;

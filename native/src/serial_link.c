@@ -125,15 +125,16 @@ static void take_submitted(ums_link *l, uint64_t now) {
   }
 }
 
-static void count_job(ums_link *l, int missed) {
+/* `failure`: the state that enough of them lead to, or UMS_LINK_UP for a job that went well. */
+static void count_job(ums_link *l, ums_link_state failure) {
   if (l->in_window++ >= WINDOW)
     l->in_window = l->misses = 0;
-  if (!missed)
-    return;
-  link_count(&l->missed, 1);
-  if (++l->misses >= MISSES)
-    link_go_down(l, UMS_LINK_MISSED);
+  if (failure != UMS_LINK_UP && ++l->misses >= MISSES)
+    link_go_down(l, failure);
 }
+
+/* Refusals that are the device's fault. Others come from what is in the packet, or from a slot cleared meanwhile. */
+static int device_refuses(uint8_t status) { return status == UMSA_STATUS_BUSY || status == UMSA_STATUS_INTERNAL; }
 
 /* Deadlines; returns the next one. */
 static uint64_t look_at_deadlines(ums_link *l, uint64_t now) {
@@ -151,7 +152,8 @@ static uint64_t look_at_deadlines(ums_link *l, uint64_t now) {
       next = e->deadline < next ? e->deadline : next;
     } else if (is_job(e)) {
       take_out(l, (uint8_t)seq);
-      count_job(l, 1);
+      link_count(&l->missed, 1);
+      count_job(l, UMS_LINK_MISSED);
       give_back(l, n, LINK_MISSED);
     } else if (e->tries < CONTROL_TRIES) {
       e->tries++;
@@ -186,7 +188,7 @@ static void take_answer(ums_link *l, uint64_t now) {
   const uint32_t n = l->by_seq[seq] - 1u;
   take_out(l, seq);
   if (is_job(e)) {
-    count_job(l, 0);
+    count_job(l, device_refuses(status) ? UMS_LINK_REFUSED : UMS_LINK_UP);
     link_count(status == UMSA_STATUS_OK          ? &l->answered
                : status == UMSA_STATUS_AUTH_FAIL ? &l->auth_fail
                                                  : &l->refused,
@@ -203,6 +205,7 @@ static void read_line(ums_link *l) {
   uint8_t octets[4096];
   const ssize_t got = read(l->fd, octets, sizeof octets);
   if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+    l->deaf = 1;
     link_go_down(l, UMS_LINK_GONE);
     return;
   }
@@ -241,7 +244,7 @@ static void turn(ums_link *l) {
   if (up && l->out_len > 0)
     write_line(l);
   struct pollfd p[2] = {{.fd = l->wake_fd, .events = POLLIN},
-                        {.fd = up ? l->fd : -1, .events = (short)(POLLIN | (l->out_len > 0 ? POLLOUT : 0))}};
+                        {.fd = l->deaf ? -1 : l->fd, .events = (short)(POLLIN | (up && l->out_len > 0 ? POLLOUT : 0))}};
   now = link_now();
   const uint64_t wait = next > now ? next - now : 0;
   ppoll(p, 2, &(struct timespec){.tv_sec = 0, .tv_nsec = (long)wait}, NULL);
@@ -252,8 +255,10 @@ static void turn(ums_link *l) {
   }
   if (p[1].revents & POLLIN)
     read_line(l);
-  else if (p[1].revents & (POLLERR | POLLHUP | POLLNVAL))
+  else if (p[1].revents & (POLLERR | POLLHUP | POLLNVAL)) {
+    l->deaf = 1;
     link_go_down(l, UMS_LINK_GONE);
+  }
 }
 
 static void *loop(void *arg) {
@@ -311,6 +316,7 @@ ums_status ums_link_start(ums_link *l, int fd, const uint8_t *transport, uint32_
   l->out_at = l->out_len = 0;
   l->in_window = l->misses = 0;
   l->receiver = (umsa_receiver){0};
+  l->deaf = 0;
   l->sent_at = link_now();
   /* The relay reads this only when it sees the new generation, and only while the link is up. */
   set_transport(l, transport);

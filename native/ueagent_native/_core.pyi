@@ -110,6 +110,7 @@ class _Lib:
     UMS_LINK_LOCKED: Final[int]
     UMS_LINK_GONE: Final[int]
     UMS_LINK_WRONG: Final[int]
+    UMS_LINK_REFUSED: Final[int]
     UMS_FAULT_NONE: Final[int]
     UMS_FAULT_HANG: Final[int]
     UMS_FAULT_REBOOT: Final[int]
@@ -117,6 +118,8 @@ class _Lib:
     UMS_FAULT_CORRUPT: Final[int]
     UMS_FAULT_LATE: Final[int]
     UMS_FAULT_WRONG: Final[int]
+    UMS_FAULT_BUSY: Final[int]
+    UMS_FAULT_SELFTEST: Final[int]
 
     def ums_status_name(self, status: int, /) -> Pointer: ...
     def ums_suite_count(self, /) -> int: ...

@@ -21,6 +21,8 @@ class Fault(IntEnum):
     CORRUPT = 4
     LATE = 5
     WRONG = 6
+    BUSY = 7
+    SELFTEST = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class LinkState(IntEnum):
     LOCKED = 3
     GONE = 4
     WRONG = 5
+    REFUSED = 6
 
 
 @dataclass(frozen=True, slots=True)

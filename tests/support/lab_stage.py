@@ -12,7 +12,7 @@ from support.lab_ue import new_phone
 
 from ueagent.client import AgentClient
 from ueagent.daemon.agent import Agent
-from ueagent.daemon.config import Config, LogConfig, RegistrationConfig, RelayConfig
+from ueagent.daemon.config import AcceleratorConfig, Config, LogConfig, RegistrationConfig, RelayConfig
 from ueagent.daemon.logs import open_log
 from ueagent.ipc import api
 from ueagent.lab.core_net import PhoneNetwork
@@ -68,6 +68,7 @@ async def stage(
     strict: bool = False,
     registered: bool = True,
     dtls: bool = False,
+    accelerator: AcceleratorConfig | None = None,
 ) -> AsyncIterator[Stage]:
     """One phone behind an agent, one in the core, an edge between them."""
     async with AsyncExitStack() as stack:
@@ -76,6 +77,7 @@ async def stage(
             policy=policy or SecurityPolicy(),
             registration=RegistrationConfig(strict=strict, dtls_srtp=dtls),
             relay=RelayConfig(max_legs=4),
+            accelerator=accelerator or AcceleratorConfig(),
         )
         log = StringIO()
         await stack.enter_async_context(Agent(config, open_log(LogConfig(level="debug"), log), path))

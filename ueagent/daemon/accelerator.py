@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ueagent_hw.serial_engine import RETRY_SECONDS, AcceleratorUnavailable, SerialAccelerator, SerialConfig
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
 class AcceleratorHost:
     """Keeps a session with the device while the agent runs. UsageError `bad_config`: it was never paired."""
 
-    def __init__(self, config: AcceleratorConfig, log: Log) -> None:
+    def __init__(self, config: AcceleratorConfig, log: Log, tell: Callable[[api.Event], None]) -> None:
         self._config = config
         self._log = log
+        self._tell = tell
         self._reason: str | None = None  # why the last attempt failed
         self._task: asyncio.Task[None] | None = None
         try:
@@ -64,7 +66,9 @@ class AcceleratorHost:
 
     def changed(self, state: int) -> None:
         """The link says that it is in another state."""
-        self._log.info("accelerator", state=LinkState(state).name.lower())
+        name = LinkState(state).name.lower()
+        self._log.info("accelerator", state=name)
+        self._tell(api.Event(kind="accelerator", session="", reason=name))
         lost = state not in (LinkState.UP, LinkState.STOPPED)
         if lost and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._try_again())

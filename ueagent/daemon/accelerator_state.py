@@ -23,6 +23,7 @@ _WORDS: Final[MappingProxyType[LinkState, api.LinkStateName]] = MappingProxyType
         LinkState.LOCKED: "locked",
         LinkState.GONE: "gone",
         LinkState.WRONG: "wrong",
+        LinkState.REFUSED: "refused",
     }
 )
 

@@ -54,7 +54,7 @@ class Agent:
         inventory, choices = engine_choices(config.engine)
         self._sessions = Sessions(config.ipc)
         self._subscribers = Subscribers(config.ipc.event_queue)
-        self._accelerator = _accelerator(config, log)
+        self._accelerator = _accelerator(config, log, self._subscribers)
         self._tickets, messages = _ticket_service(config)
         self._relay = RelayHost(config.network, config.relay, exceptions(choices), log, self._accelerator)
         self._streams = StreamLines(config.network, config.streams, log)
@@ -200,12 +200,12 @@ def _suites(config: Config, choices: tuple[Choice, ...]) -> frozenset[str]:
     return runs & frozenset(SUITES)
 
 
-def _accelerator(config: Config, log: Log) -> AcceleratorHost | None:
+def _accelerator(config: Config, log: Log, subscribers: Subscribers) -> AcceleratorHost | None:
     if config.accelerator.port is None:
         return None
     from ueagent.daemon.accelerator import AcceleratorHost  # its libraries are needed by nobody else
 
-    return AcceleratorHost(config.accelerator, log)
+    return AcceleratorHost(config.accelerator, log, subscribers.tell_all)
 
 
 def _ticket_service(config: Config) -> tuple[TicketService | None, Messages | None]:

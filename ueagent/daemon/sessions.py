@@ -130,6 +130,12 @@ class Subscribers:
                 if event.kind == "session_gone" and session is not None:
                     queue.close()
 
+    def tell_all(self, event: api.Event) -> None:
+        """What is of no session, to everybody who does not ask for one alone."""
+        for queue, (_, session) in list(self._queues.items()):
+            if session is None:
+                queue.put(api.SubscribeReply(event=event))
+
     def close(self) -> None:
         for queue in list(self._queues):
             queue.close()

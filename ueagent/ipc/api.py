@@ -18,7 +18,7 @@ MechanismName = Literal["SDES", "DTLS-SRTP", "MIKEY-TICKET", "TLS", "DTLS", "TLS
 SettingName = Literal["off", "allowed", "preferred", "required"]
 ScopeName = Literal["e2ae", "e2e", "none"]
 CustodyName = Literal["shared", "device"]
-LinkStateName = Literal["stopped", "up", "missed", "locked", "gone", "wrong"]
+LinkStateName = Literal["stopped", "up", "missed", "locked", "gone", "wrong", "refused"]
 EventKind = Literal[
     "security_state",
     "keys_in_place",
@@ -29,6 +29,7 @@ EventKind = Literal[
     "peer_moved",
     "media_idle",
     "engine_failed",
+    "accelerator",
     "events_lost",
     "session_gone",
 ]
@@ -183,7 +184,7 @@ class AcceleratorState(Struct, frozen=True, kw_only=True):
     """The serial accelerator. `round_trip_us` is the mean; `reason` says why there is no session with the device.
 
     State: up; stopped (no session yet); missed (deadlines); locked (it rebooted or lost the heartbeat); gone
-    (unplugged); wrong (a result differed from a CPU's).
+    (unplugged); wrong (a result differed from a CPU's); refused (it has no credits left).
     """
 
     port: str
@@ -240,6 +241,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
     `events_lost`: the subscriber read too slowly and `count` events are missing in this place; `session` is empty
     unless the subscription is to one session.
+    `accelerator`: it is in another state, which `reason` names; `session` is empty, and everybody is told.
     """
 
     kind: EventKind
