@@ -3,7 +3,8 @@
     UE  <--SRTP-->  access pair | stream | core pair  <--RTP-->  far end
 
 A stream passes nothing until the ALG has said how: opening and protecting (e2ae), or untouched (plain and e2e). With
-DTLS-SRTP it passes nothing until the handshake is through: one for RTP and one for RTCP, each on its port (DTLS-15).
+DTLS-SRTP it passes nothing until the handshake is through: one for RTP and one for RTCP, each on its port (DTLS-15), or
+one for both where the UE offered rtcp-mux.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from ueagent.lab.srtp_set import ParameterSet, SrtpStream
 from ueagent.model.media import Endpoint
 
 _DTLS: Final = range(20, 64)  # first octet (RFC 7983)
+_RTCP: Final = range(192, 224)  # second octet (RFC 5761, 4)
 _KEPT: Final = 16  # datagrams of a handshake that begins before the ALG has said anything
 
 
@@ -86,20 +88,21 @@ class Stream:
     def begin_dtls(
         self, order: DtlsOrder, own: SelfSigned, suites: Sequence[str], failed: Callable[[str], None]
     ) -> None:
-        """Two handshakes, unless this order is already in force. Keys that hold go on until there are new ones."""
+        """A handshake for each port, unless this order is in force. Keys that hold go on until there are new ones."""
         if order == self._order:
             return
         self.end_dtls()
         self.ready.clear()
         self._order = order
-        waiting = {False, True}
-        for rtcp in (False, True):
+        waiting = {False} if order.mux else {False, True}
+        for rtcp in sorted(waiting):
             self._dtls[rtcp] = self._port(rtcp, order, own, suites, failed, waiting)
         early, self._early = self._early, []
         for port in self._dtls.values():
             port.start()
         for rtcp, data in early:
-            self._dtls[rtcp].feed(data)
+            if rtcp in self._dtls:
+                self._dtls[rtcp].feed(data)
 
     def end_dtls(self) -> None:
         for port in self._dtls.values():
@@ -150,6 +153,8 @@ class Stream:
 
     def _from_access(self, rtcp: bool, data: bytes, source: Address) -> None:
         self._tapped(Side.ACCESS, Way.IN, source, address_of(self.access, rtcp), rtcp, data)
+        if self._muxed and len(data) > 1 and data[1] in _RTCP and data[0] not in _DTLS:
+            rtcp = True
         if not self._took_dtls(data, rtcp):
             self._forward(Side.CORE, rtcp, self._opened(data, rtcp))
 
@@ -174,7 +179,12 @@ class Stream:
         return None if srtp is None else srtp.protect(data, rtcp)
 
     def _contexts(self, rtcp: bool) -> SrtpStream | None:
-        return self.rtcp_srtp if rtcp and self._order is not None else self.srtp
+        return self.rtcp_srtp if rtcp and self._order is not None and not self._muxed else self.srtp
+
+    @property
+    def _muxed(self) -> bool:
+        """RTP and RTCP share a port on the access side."""
+        return self._order is not None and self._order.mux
 
     def _forward(self, side: Side, rtcp: bool, data: bytes | None) -> None:
         remote = self._remotes.get(side)
@@ -183,8 +193,9 @@ class Stream:
         elif data is not None:
             self.counters[f"{'rtcp' if rtcp else 'packets'}_to_{side}"] += 1
             pair = self._pairs[side]
-            pair.send(rtcp, data, remote)
-            self._tapped(side, Way.OUT, address_of(pair.endpoint, rtcp), address_of(remote, rtcp), rtcp, data)
+            own_port = rtcp and not (self._muxed and side is Side.ACCESS)
+            pair.send(own_port, data, remote)
+            self._tapped(side, Way.OUT, address_of(pair.endpoint, own_port), address_of(remote, own_port), rtcp, data)
 
     def _tapped(self, side: Side, way: Way, source: Address, to: Address, rtcp: bool, data: bytes) -> None:
         self._tap.record(Datagram(self._now(), side, way, source, to, rtcp, data))

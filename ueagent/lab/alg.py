@@ -22,6 +22,7 @@ from ueagent.lab.dtls_agw import DtlsOrder
 from ueagent.lab.faults import Fault, Indication
 from ueagent.lab.srtp_set import PROFILES, ParameterSet
 from ueagent.model.media import Endpoint, transport_named
+from ueagent.negotiation.offer_answer import ICE
 from ueagent.wire.sdp import MediaSection, Sdp
 from ueagent.wire.sdp_attributes import SdesCrypto, build_3ge2ae, build_crypto, read_3ge2ae, read_crypto
 
@@ -112,7 +113,9 @@ class AlgDialog:
         _same_shape(sdp, self._draft)
         done = [self._answered_to_ue(at, section) for at, section in enumerate(sdp.media)]
         self._draft = tuple(line for line, _ in done)
-        return _each(sdp, access, [section for _, section in done])
+        muxed = [at for at, line in enumerate(self._draft) if line.dtls is not None and line.dtls.mux and at in access]
+        ours = dict(access) | {at: replace(access[at], rtcp_port=access[at].rtp_port) for at in muxed}
+        return _each(sdp, ours, [section for _, section in done])
 
     def early_orders(self) -> tuple[DtlsOrder | None, ...]:
         """EDGE-17: what a gateway could begin with that does not wait for the answer."""
@@ -296,11 +299,16 @@ def _each(sdp: Sdp, endpoints: Mapping[int, Endpoint], sections: Sequence[MediaS
     """`sdp` with these media sections, those in use moved to the gateway's endpoints."""
     for at, section in enumerate(sections):
         sdp = sdp.with_media(at, _moved(section, endpoints[at]) if section.port and at in endpoints else section)
-    return sdp
+    session = sdp.session.without_attributes(*ICE)
+    return sdp.with_session(session.without(lambda a: a.name == "group" and (a.value or b"").startswith(b"BUNDLE")))
 
 
 def _moved(section: MediaSection, endpoint: Endpoint) -> MediaSection:
-    moved = section.without_attributes("rtcp", "rtcp-mux").with_port(endpoint.rtp_port).with_address(endpoint.address)
+    """At the gateway's endpoint: neither ICE nor rtcp-mux of the other side go through it."""
+    moved = section.without_attributes("rtcp", "rtcp-mux", "rtcp-mux-only", *ICE)
+    moved = moved.with_port(endpoint.rtp_port).with_address(endpoint.address)
+    if endpoint.rtcp_port == endpoint.rtp_port:
+        return moved.with_attributes([b"a=rtcp-mux"])
     return moved if endpoint.rtcp_port == endpoint.rtp_port + 1 else moved.with_rtcp(endpoint.rtcp_port)
 
 

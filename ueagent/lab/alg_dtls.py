@@ -32,17 +32,19 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True)
 class DtlsLine:
-    """`own` is what the UE gets of us, `ue` what it says; `client`: the gateway sends the ClientHello."""
+    """`own` is what the UE gets of us, `ue` what it says; `client`: the gateway sends the ClientHello. `mux`: the UE
+    offered rtcp-mux, and we take it."""
 
     own: DtlsParameters
     ue: DtlsParameters | None = None
     client: bool = False
+    mux: bool = False
 
     def order(self) -> DtlsOrder | None:
         """For the gateway, once both sides have spoken."""
         if self.ue is None:
             return None
-        return DtlsOrder(self.client, self.ue.fingerprints, (self.own.tls_id, self.ue.tls_id))
+        return DtlsOrder(self.client, self.ue.fingerprints, (self.own.tls_id, self.ue.tls_id), self.mux)
 
 
 def offered_by_ue(section: MediaSection, before: DtlsLine | None, gateway: Gateway, rng: Rng) -> DtlsLine:
@@ -60,7 +62,7 @@ def offered_by_ue(section: MediaSection, before: DtlsLine | None, gateway: Gatew
     kept = before.own.tls_id if same and before is not None and before.client == client else None
     tls_id = None if ue.tls_id is None else kept or _new_id(rng)
     role = SetupRole.ACTIVE if client else SetupRole.PASSIVE
-    return DtlsLine(DtlsParameters((gateway.fingerprint,), role, tls_id), ue, client)
+    return DtlsLine(DtlsParameters((gateway.fingerprint,), role, tls_id), ue, client, section.rtcp_mux)
 
 
 def offer_to_ue(before: DtlsLine | None, gateway: Gateway, rng: Rng, *, rekey: bool) -> DtlsLine:

@@ -39,12 +39,14 @@ PROFILES: Final = {
 class DtlsOrder:
     """What the ALG says of a stream's association. Another order than the last one means another association.
 
-    `client`: the gateway sends the ClientHello. `ids`: tls-id of the gateway and of the UE.
+    `client`: the gateway sends the ClientHello. `ids`: tls-id of the gateway and of the UE. `mux`: RTP and RTCP share
+    the port of RTP on the access side, and the association (RFC 5761).
     """
 
     client: bool
     fingerprints: tuple[Fingerprint, ...]
     ids: tuple[str | None, str | None]
+    mux: bool = False
 
 
 class DtlsPort:
