@@ -251,6 +251,8 @@ class _Conversation:
             return build_error(error.name, error.parameters)
         except AgentError as error:
             return _agent_error(call.interface, error)
+        except ConnectionResetError:
+            raise  # the client has left, and nobody waits for an answer
         except Exception as error:
             self._log.failure("internal_error", error, method=call.method)
             inside = ResourceError("internal_error", "the agent failed inside; its log says where")
