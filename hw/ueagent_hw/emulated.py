@@ -12,13 +12,18 @@ from ueagent_native.device import DeviceConfig, EmulatedDevice, Fault
 
 
 class EmulatedAccelerator:
-    """`port` is what a host opens. The device's identity is new each time, or made from `key`."""
+    """`port` is what a host opens. The device's identity is new each time, or made from `key`.
 
-    def __init__(self, baud: int = 0, *, key: bytes | None = None) -> None:
+    Paced to `baud`, and each job to `compute` seconds; 0: as fast as this machine can.
+    """
+
+    def __init__(self, baud: int = 0, *, compute: float = 0.0, key: bytes | None = None) -> None:
         key = key or secrets.token_bytes(32)
         self.public_key = public_key(key)
         self._device = EmulatedDevice(
-            DeviceConfig(key=key, boot_id=secrets.token_bytes(8), unit=secrets.token_bytes(8))
+            DeviceConfig(
+                key=key, boot_id=secrets.token_bytes(8), unit=secrets.token_bytes(8), compute_us=round(compute * 1e6)
+            )
         )
         self._master, self._slave = os.openpty()  # the slave stays open, so that hosts may come and go
         tty.setraw(self._slave)

@@ -12,8 +12,9 @@ BITS_PER_OCTET: Final = 10  # 8N1
 PACKETS_PER_SECOND: Final = 50
 UP: Final = (188, 198)  # protect, unprotect: 4 + 6 + 172 (+ 10) + 4, COBS and delimiter 2
 DOWN: Final = (180, 170)  # 4 + 160 + 10 (or 160) + 4, and 2
-HOST_SECONDS: Final = 0.0002  # driver and wake-ups of one round trip; 0.12 ms were measured on a pseudo-terminal
-SOFTWARE_SECONDS: Final = 0.00028  # 36 k instructions on a Cortex-M4 at 168 MHz
+STATUS: Final = (10, 31)  # octets of a heartbeat and its answer
+HOST_SECONDS: Final = 0.0003  # driver and wake-ups of one round trip: assumed; `accel bench` measures it
+SOFTWARE_SECONDS: Final = 29_314 * 1.3 / 168e6  # instructions counted; cycles for each and the clock of an M4 assumed
 LOAD: Final = 0.8  # of the line that may be planned for
 
 

@@ -11,7 +11,7 @@ from ueagent_firmware.frame import Frame, FrameReader
 from ueagent_firmware.link import Link, Port
 from ueagent_firmware.messages import ANY_SSRC, Direction, Kind, Op, Status, Suite, pack
 
-from ueagent_hw.latency import Prediction, predict
+from ueagent_hw.latency import BITS_PER_OCTET, STATUS, Prediction, predict
 from ueagent_hw.serial_engine import AcceleratorUnavailable
 
 SUITE: Final = Suite.AES_CM_128_HMAC_SHA1_80
@@ -24,13 +24,23 @@ PATIENCE: Final = 2.0  # seconds for one burst
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Seconds. `best` is comparable with the model; the others include what else the machine did."""
+    """Seconds. `best` is comparable with the model; the others include what else the machine did.
+
+    `host` is this machine's own share of a round trip, from heartbeats: frames of which no job and no prediction knows.
+    """
 
     best: float
     median: float
     worst: float
+    host: float
     guaranteed: int  # streams whose packets, sent at once, came back within the budget
-    predicted: Prediction
+    predicted: Prediction  # with `host`
+    planned: Prediction  # with the model's own assumption, as admission has it
+
+    @property
+    def deviation(self) -> float:
+        """Of the best round trip from the prediction, relative."""
+        return self.best / self.predicted.round_trip - 1.0
 
 
 class _Session:
@@ -58,7 +68,12 @@ class _Session:
 
     def burst(self, jobs: int) -> float:
         """Seconds from the first octet sent to the last one back."""
-        frames = b"".join(self._frame(seq) for seq in range(jobs))
+        return self._exchange(b"".join(self._frame(seq) for seq in range(jobs)), jobs)
+
+    def heartbeat(self) -> float:
+        return self._exchange(Frame(Op.STATUS, 0).encode(), 1)
+
+    def _exchange(self, frames: bytes, jobs: int) -> float:
         left = jobs
         began = time.perf_counter()
         self._port.write(frames)
@@ -80,10 +95,29 @@ class _Session:
 def measure(port: Port, link: Link, baud: int, compute: float, rounds: int = 50) -> Measurement:
     """After HELLO, and SESSION where plain keys are refused. AcceleratorUnavailable."""
     session = _Session(port, link)
-    trips = sorted(session.burst(1) for _ in range(rounds))
+    trips, beats = [], []
+    for _ in range(rounds):  # in turn, so that both see the same machine
+        trips.append(session.burst(1))
+        beats.append(session.heartbeat())
+    trips.sort()
+    host = max(0.0, min(beats) - BITS_PER_OCTET * sum(STATUS) / baud)
     guaranteed = 0
     while guaranteed < MOST_STREAMS and min(session.burst(2 * (guaranteed + 1)) for _ in range(ROUNDS)) <= BUDGET:
         guaranteed += 1
     return Measurement(
-        trips[0], trips[len(trips) // 2], trips[-1], guaranteed, predict(baud, compute=compute, budget=BUDGET)
+        trips[0],
+        trips[len(trips) // 2],
+        trips[-1],
+        host,
+        guaranteed,
+        predict(baud, compute=compute, host=host, budget=BUDGET),
+        predict(baud, compute=compute, budget=BUDGET),
     )
+
+
+def measure_device(port: Port, baud: int, compute: float, rounds: int = 50) -> Measurement:
+    """From HELLO on. LinkError, AcceleratorUnavailable."""
+    link = Link(port)
+    if "identity" in link.hello().capabilities:
+        link.open_session(link.identity())
+    return measure(port, link, baud, compute, rounds)

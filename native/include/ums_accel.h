@@ -63,6 +63,7 @@ typedef struct ums_device ums_device;
 typedef struct ums_device_config {
   uint8_t has_key, has_random, plain_load;
   uint16_t spoil_test; /* self-tests that come out wrong */
+  uint32_t compute_us; /* of a job on the processor that is stood in for, where the line is paced */
   uint8_t key[32], boot_id[8], unit[8];
 } ums_device_config;
 

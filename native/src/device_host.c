@@ -34,8 +34,8 @@ struct ums_device {
   uint8_t *out; /* of feed */
   size_t out_len, out_room;
   int serving;
-  uint64_t rx_clock, tx_clock, octet_ns;
-  uint32_t first, n; /* answers, a ring */
+  uint64_t rx_clock, cpu_clock, tx_clock, octet_ns, compute_ns; /* compute_ns: what the answer at hand took */
+  uint32_t first, n;                                            /* answers, a ring */
   answer answers[ANSWERS];
   size_t queue_at, queue_len; /* octets, a ring */
   uint8_t queue[QUEUE];
@@ -48,7 +48,9 @@ static int host_random(uint8_t *out, size_t len) { return getrandom(out, len, 0)
 static void enqueue(ums_device *d, const uint8_t *octets, size_t len) {
   if (d->n == ANSWERS || d->queue_len + len > QUEUE)
     return; /* nobody reads: a UART would lose them too */
-  const uint64_t start = d->tx_clock > d->rx_clock ? d->tx_clock : d->rx_clock;
+  const uint64_t begun = d->cpu_clock > d->rx_clock ? d->cpu_clock : d->rx_clock;
+  d->cpu_clock = begun + d->compute_ns;
+  const uint64_t start = d->tx_clock > d->cpu_clock ? d->tx_clock : d->cpu_clock;
   d->tx_clock = start + len * d->octet_ns;
   const uint64_t late = atomic_load(&d->fault) == UMS_FAULT_LATE ? LATE_NS : 0;
   d->answers[(d->first + d->n++) % ANSWERS] = (answer){d->tx_clock + late, (uint32_t)len};
@@ -77,6 +79,8 @@ static void enqueue_other(ums_device *d, const uint8_t *octets, size_t len, ums_
 }
 
 static void faulty(ums_device *d, const uint8_t *octets, size_t len) {
+  const uint8_t op = len > 1 && octets[0] > 1 ? octets[1] : 0; /* behind the first code octet of COBS */
+  d->compute_ns = op == UMSA_OP_PROTECT || op == UMSA_OP_UNPROTECT ? (uint64_t)d->cfg.compute_us * 1000 : 0;
   uint8_t changed[UMSA_MAX_ENCODED];
   switch (atomic_load(&d->fault)) {
   case UMS_FAULT_HANG:
@@ -222,7 +226,7 @@ ums_status ums_device_serve(ums_device *d, int fd, uint32_t baud) {
     return UMS_SYSTEM;
   d->octet_ns = baud == 0 ? 0 : (uint64_t)BITS_PER_OCTET * 1000000000u / baud;
   d->serving = 1;
-  d->rx_clock = d->tx_clock = 0;
+  d->rx_clock = d->cpu_clock = d->tx_clock = 0;
   while (!atomic_load(&d->stopping) && turn(d, fd)) {
   }
   umsa_device_forget(&d->core); /* the line dropped */

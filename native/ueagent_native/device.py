@@ -27,12 +27,16 @@ class Fault(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
-    """`key`: the provisioned X25519 key, 32 octets; None: no identity. `spoil_test`: bits of self-tests that fail."""
+    """`key`: the provisioned X25519 key, 32 octets; None: no identity. `spoil_test`: bits of self-tests that fail.
+
+    `compute_us`: what a job takes on the processor that is stood in for; it is waited for where the line is paced.
+    """
 
     key: bytes | None = None
     random: bool = True
     plain_load: bool = False
     spoil_test: int = 0
+    compute_us: int = 0
     boot_id: bytes = bytes(8)
     unit: bytes = bytes(8)
 
@@ -49,6 +53,7 @@ class EmulatedDevice:
         raw.has_random = config.random
         raw.plain_load = config.plain_load
         raw.spoil_test = config.spoil_test
+        raw.compute_us = config.compute_us
         raw.key = config.key if config.key is not None else bytes(32)
         raw.boot_id = config.boot_id
         raw.unit = config.unit

@@ -45,8 +45,9 @@ def test_pair_makes_a_new_key_that_probe_then_tells(
 
 def test_bench_tells_measurement_and_model(device: EmulatedAccelerator, capsys: pytest.CaptureFixture[str]) -> None:
     found = output(capsys, "bench", device.port, "--baud", "12000000")
-    assert found["streams_within_5_ms_model"] == 8
-    assert isinstance(found["round_trip_best_ms"], float)
+    assert found["streams_within_5_ms_planned"] == 9
+    for name in ("round_trip_best_ms", "round_trip_model_ms", "model_deviation_percent", "host_ms"):
+        assert isinstance(found[name], float)
 
 
 def test_a_table_is_printed_without_json(device: EmulatedAccelerator, capsys: pytest.CaptureFixture[str]) -> None:

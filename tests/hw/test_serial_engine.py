@@ -12,7 +12,7 @@ from support.accelerator import DEVICE_KEY
 from ueagent_firmware.link import Link, public_key
 from ueagent_hw.emulated import EmulatedAccelerator
 from ueagent_hw.latency import predict
-from ueagent_hw.measure import measure
+from ueagent_hw.measure import measure, measure_device
 from ueagent_hw.serial_engine import AcceleratorUnavailable, SerialAccelerator, SerialConfig, admitted_slots
 from ueagent_hw.serial_open import PortError, find, latency_timer, open_port
 from ueagent_native.device import Fault
@@ -105,6 +105,7 @@ def test_admission_counts_slots_by_custody(custody: Custody, slots: int) -> None
 
 @pytest.mark.parametrize(("baud", "at_least"), [(921_600, 0), (3_000_000, 3), (12_000_000, 7)])
 def test_the_model_promises_what_the_line_can_do(baud: int, at_least: int) -> None:
+    """With what hardware.md assumes of the host, and the instructions that were counted of the firmware."""
     assert predict(baud).guaranteed >= at_least
 
 
@@ -119,5 +120,16 @@ def test_a_paced_device_is_as_fast_as_its_line(baud: int) -> None:
     found = measure(opened.port, link, baud, compute=0.0, rounds=30)
     wire = predict(baud, compute=0.0, host=0.0).round_trip
     assert wire <= found.best <= wire * 1.1 + 0.0005
+    opened.port.close()
+    device.close()
+
+
+def test_a_job_on_a_paced_device_takes_the_time_of_the_processor_that_it_stands_for() -> None:
+    device = EmulatedAccelerator(12_000_000, compute=0.004, key=DEVICE_KEY)
+    opened = open_port(device.port, 12_000_000)
+    found = measure_device(opened.port, 12_000_000, compute=0.004, rounds=5)
+    assert found.best >= predict(12_000_000, compute=0.004, host=0.0).round_trip
+    assert found.host < 0.004  # heartbeats are no jobs
+    assert found.guaranteed == 0
     opened.port.close()
     device.close()
