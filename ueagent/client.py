@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -121,11 +122,14 @@ class AgentClient:
 
     # --------------------------------------------------------------------------------------------- any method --
 
-    async def call(self, method: str, parameters: Any = None) -> dict[str, Any]:
-        """One call, one reply's parameters (members that are null are left out). May be cancelled."""
+    async def call(self, method: str, parameters: Any = None, *, descriptor: int | None = None) -> dict[str, Any]:
+        """One call, one reply's parameters (members that are null are left out). May be cancelled.
+
+        `descriptor` goes with it, as a copy of the agent's own.
+        """
         async with self._turn:
             self._owed += 1
-            await self._write(varlink.build_call(method, {} if parameters is None else parameters))
+            await self._write(varlink.build_call(method, {} if parameters is None else parameters), descriptor)
             while True:
                 reply = await self._read()
                 self._owed -= 1
@@ -149,14 +153,17 @@ class AgentClient:
                 if continues:
                     await self.close()
 
-    async def _typed(self, request: api.Request, kind: type[R]) -> R:
+    async def _typed(self, request: api.Request, kind: type[R], *, descriptor: int | None = None) -> R:
         method = next(name for name, row in api.METHODS.items() if row.request is type(request))
-        return msgspec.convert(await self.call(method, request), kind)
+        return msgspec.convert(await self.call(method, request, descriptor=descriptor), kind)
 
-    async def _write(self, message: bytes) -> None:
+    async def _write(self, message: bytes, descriptor: int | None = None) -> None:
         if self._writer is None:
             raise AgentUnreachable("not connected")
         try:
+            if descriptor is not None:  # nothing else waits to be written: what came before was drained
+                with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as wire:
+                    message = message[socket.send_fds(wire, [message], [descriptor]) :]
             self._writer.write(message)
             await self._writer.drain()
         except OSError:
@@ -307,6 +314,14 @@ class AgentClient:
 
     async def session_status(self, *, session: str) -> api.SessionState:
         return (await self._typed(api.SessionStatusRequest(session=session), api.SessionStatusReply)).state
+
+    async def attach_stream(self, *, session: str, line: int, sock: socket.socket) -> None:
+        """`sock`, one end of a UNIX socket pair, becomes the dialer's side; it is the agent's own afterwards.
+
+        Close it here in any case.
+        """
+        request = api.AttachStreamRequest(session=session, line=line)
+        await self._typed(request, api.Empty, descriptor=sock.fileno())
 
     async def release(self, *, session: str) -> None:
         await self._typed(api.ReleaseRequest(session=session), api.Empty)

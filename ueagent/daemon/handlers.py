@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -252,6 +253,27 @@ def session_status(
     return api.SessionStatusReply(state=_state(context, entry))
 
 
+def attach_stream(context: Context, connection: Connection, request: api.AttachStreamRequest) -> api.Empty:
+    descriptor = connection.take_descriptor()
+    if descriptor is None:
+        raise UsageError("no_descriptor", "a descriptor is passed with this call (SCM_RIGHTS)", field="descriptor")
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise UsageError("bad_descriptor", "the descriptor is no socket", field="descriptor") from None
+    try:
+        entry = context.sessions.find(connection.peer.uid, request.session)
+        line = entry.streams.get(request.line)
+        if line is None:
+            raise UsageError("no_such_line", "this line is not one of MSRP or BFCP over TLS", field="line")
+    except AgentError:
+        sock.close()
+        raise
+    line.attach(sock)
+    return api.Empty()
+
+
 def release(context: Context, connection: Connection, request: api.ReleaseRequest) -> api.Empty:
     entry = context.sessions.find(connection.peer.uid, request.session)
     context.runner.release(entry, "released")
@@ -369,6 +391,7 @@ HANDLERS: Final[Mapping[str, Handle]] = MappingProxyType(
         "org.ueagent.Session.CreateAnswer": create_answer,
         "org.ueagent.Session.DeclineOffer": decline_offer,
         "org.ueagent.Session.Status": session_status,
+        "org.ueagent.Session.AttachStream": attach_stream,
         "org.ueagent.Session.Release": release,
         "org.ueagent.Message.Describe": message_handlers.describe,
         "org.ueagent.Message.Protect": message_handlers.protect,

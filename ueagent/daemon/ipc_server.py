@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from ueagent.daemon.ipc_wire import IpcWire
 from ueagent.daemon.logs import Log
 from ueagent.daemon.subscriptions import EventQueue
 from ueagent.errors import AgentError, MalformedMessage, ResourceError, UnexpectedMessage, UsageError
@@ -58,6 +59,7 @@ _CHUNK: Final = 64 * 1024
 _READ_AHEAD: Final = 16  # messages taken while a subscription streams
 _WRITE_TIMEOUT: Final = 30.0  # seconds for a client to take an answer
 _BACKLOG: Final = 64
+_ACCEPT_PAUSE: Final = 1.0  # seconds
 _LAST_WORDS: Final = 1.0  # seconds for answers that are under way when the server closes
 _NAME: Final = re.compile(r"[A-Za-z0-9-]{1,32}(\.[A-Za-z0-9-]{1,32}){0,7}")
 
@@ -73,9 +75,13 @@ class Peer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Connection:
-    """One client; compared by identity. What belongs to it ends with it."""
+    """One client; compared by identity. What belongs to it ends with it.
+
+    `take_descriptor` gives a descriptor that came with the call in progress, None when none did.
+    """
 
     peer: Peer
+    take_descriptor: Callable[[], int | None] = lambda: None
 
 
 Handler = Callable[[Connection, Any], Struct | EventQueue | Awaitable[Struct]]
@@ -109,7 +115,8 @@ class IpcServer:
         self._path: Path | None = None
         self._lock = -1
         self._inode = 0
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._accepting: asyncio.Task[None] | None = None
         self._tasks: dict[asyncio.Task[None], _Conversation] = {}
         self._users: Counter[int] = Counter()
         self._refusing = False  # said so already
@@ -126,17 +133,20 @@ class IpcServer:
             _drop_lock(self._path, self._lock)
             raise
         self._inode = self._path.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._accepted, sock=listener, limit=_CHUNK)
+        self._listener = listener
+        self._accepting = asyncio.create_task(self._accept())
 
     async def close(self) -> None:
         """Stop listening, end all connections, remove the socket. Idempotent.
 
         Answers that are under way, and what waits in subscriptions that were closed before, are still sent.
         """
-        server, self._server = self._server, None
-        if server is None:
+        listener, self._listener = self._listener, None
+        if listener is None or self._accepting is None:
             return
-        server.close()
+        self._accepting.cancel()
+        await asyncio.gather(self._accepting, return_exceptions=True)
+        listener.close()
         for task, conversation in self._tasks.items():
             conversation.stopping = True
             if not conversation.busy:
@@ -154,14 +164,38 @@ class IpcServer:
             pass  # somebody has removed it before
         _drop_lock(self._path, self._lock)
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        peer = _peer_of(writer)
-        self._users[peer.uid] += 1
-        connection = Connection(peer)
-        conversation = _Conversation(self._service, self._limits, self._log, connection, reader, writer)
-        self._tasks[task] = conversation
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        listener = self._listener
+        assert listener is not None
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:  # no descriptors left, as a rule
+                self._log.warning("cannot_accept", reason=error.strerror)
+                await asyncio.sleep(_ACCEPT_PAUSE)
+                continue
+            wire = IpcWire(sock)
+            try:
+                peer = _peer_of(sock)
+            except OSError:
+                wire.close()
+                continue
+            connection = Connection(peer, wire.take_descriptor)
+            conversation = _Conversation(self._service, self._limits, self._log, connection, wire)
+            task = asyncio.create_task(self._converse(conversation, wire, connection))
+            self._tasks[task] = conversation
+            self._users[peer.uid] += 1
+            task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        conversation = self._tasks.pop(task)
+        conversation.close()  # also of a task that was cancelled before it began
+        self._users[conversation.uid] -= 1
+        self._users += Counter()  # users without connections are forgotten
+
+    async def _converse(self, conversation: _Conversation, wire: IpcWire, connection: Connection) -> None:
+        peer = connection.peer
         try:
             if len(self._tasks) > self._limits.clients or self._users[peer.uid] > self._limits.clients_per_user:
                 if not self._refusing:
@@ -173,13 +207,10 @@ class IpcServer:
         except OSError:  # a TimeoutError is one
             self._log.info("client_lost", uid=peer.uid, pid=peer.pid)
         except asyncio.CancelledError:
-            writer.transport.abort()  # the server is closing
+            pass  # the server is closing
         finally:
-            del self._tasks[task]
-            self._users[peer.uid] -= 1
-            self._users += Counter()  # users without connections are forgotten
             self._service.closed(connection)
-            writer.close()
+            wire.close()
 
 
 class _Conversation:
@@ -191,19 +222,18 @@ class _Conversation:
         limits: Limits,
         log: Log,
         connection: Connection,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        wire: IpcWire,
     ) -> None:
         self._service = service
         self._limits = limits
         self._log = log
         self._connection = connection
-        self._reader = reader
-        self._writer = writer
+        self._wire = wire
         self._framer = Framer(limits.message)
         self._waiting: deque[bytes] = deque()
         self.busy = False
         self.stopping = False
+        self.uid = connection.peer.uid
 
     async def run(self) -> None:
         try:
@@ -211,10 +241,11 @@ class _Conversation:
                 self.busy = True
                 while self._waiting and not self.stopping:
                     await self._answer(self._waiting.popleft())
+                self._wire.drop_descriptors()
                 self.busy = False
                 if self.stopping:
                     return
-                data = await self._reader.read(_CHUNK)
+                data = await self._wire.read(_CHUNK)
                 if not data:
                     return
                 self._waiting.extend(self._framer.feed(data))
@@ -223,6 +254,9 @@ class _Conversation:
             await self._send(_agent_error(next(iter(self._service.texts)), error))
         finally:
             self._framer.clear()
+
+    def close(self) -> None:
+        self._wire.close()
 
     async def _answer(self, message: bytes) -> None:
         try:
@@ -337,7 +371,7 @@ class _Conversation:
         """Read ahead, bounded. False: there is no room for more, so nobody can tell."""
         try:
             while len(self._waiting) < _READ_AHEAD:
-                data = await self._reader.read(_CHUNK)
+                data = await self._wire.read(_CHUNK)
                 if not data:
                     return True
                 self._waiting.extend(self._framer.feed(data))
@@ -346,13 +380,8 @@ class _Conversation:
         return False
 
     async def _send(self, message: bytes) -> None:
-        self._writer.write(message)
-        try:
-            async with asyncio.timeout(self._limits.write_timeout):
-                await self._writer.drain()
-        except TimeoutError:
-            self._writer.transport.abort()
-            raise
+        async with asyncio.timeout(self._limits.write_timeout):
+            await self._wire.send(message)
 
 
 # --------------------------------------------------------------------------------------------------------- errors --
@@ -382,8 +411,8 @@ def _echo(name: str) -> str:
 # --------------------------------------------------------------------------------------------------------- socket --
 
 
-def _peer_of(writer: asyncio.StreamWriter) -> Peer:
-    raw = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+def _peer_of(sock: socket.socket) -> Peer:
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return Peer(*struct.unpack("iII", raw))
 
 

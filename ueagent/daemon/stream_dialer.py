@@ -19,7 +19,7 @@ from ueagent.wire.msrp import Path, PathRewriter
 from ueagent.wire.msrp_attributes import PLACEHOLDER_PORT
 
 PATIENCE: Final = 15.0  # seconds that a connection may take to show what it knows
-MAX_CANDIDATES: Final = 4
+MAX_CANDIDATES: Final = 16  # the oldest goes when one more comes: the dialer speaks at once
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -66,13 +66,18 @@ class DialerSeat:
         if self._door is not None:
             at = self._listens_at if self.calls else None
             ways.append(asyncio.create_task(self._door.connection() if at is None else LoopbackCall(at).connection()))
+        taken: asyncio.Task[tuple[socket.socket, bytes]] | None = None
         try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            return (ways[0] if ways[0] in done else ways[1]).result()
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            taken = next(way for way in ways if way.done())
+            return taken.result()
         finally:
             for way in ways:
                 way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+            outcomes = await asyncio.gather(*ways, return_exceptions=True)
+            for way, outcome in zip(ways, outcomes, strict=True):
+                if way is not taken and isinstance(outcome, tuple):
+                    outcome[0].close()
 
     async def _descriptor(self) -> tuple[socket.socket, bytes]:
         await self._attached.wait()
@@ -137,7 +142,6 @@ class LoopbackDoor:
     def __init__(self, session_id: str | None, patience: float = PATIENCE) -> None:
         self._session_id = session_id
         self._patience = patience
-        self._room = asyncio.Semaphore(MAX_CANDIDATES)
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             self._listener.bind((LOOPBACK, 0))
@@ -155,7 +159,7 @@ class LoopbackDoor:
         """The first that knows the session-id. All others are closed and do no harm."""
         loop = asyncio.get_running_loop()
         found: asyncio.Future[tuple[socket.socket, bytes]] = loop.create_future()
-        attempts: set[asyncio.Task[None]] = set()
+        attempts: dict[asyncio.Task[None], socket.socket] = {}  # the oldest first
 
         async def attempt(sock: socket.socket) -> None:
             try:
@@ -167,30 +171,34 @@ class LoopbackDoor:
                     sock.close()
                 else:
                     found.set_result((sock, data))
-            finally:
-                self._room.release()
 
         async def welcome() -> None:
             while True:
-                await self._room.acquire()
-                try:
-                    sock, _ = await loop.sock_accept(self._listener)
-                except BaseException:
-                    self._room.release()
-                    raise
+                sock, _ = await loop.sock_accept(self._listener)
                 sock.setblocking(False)
+                if len(attempts) >= MAX_CANDIDATES:
+                    oldest = next(iter(attempts))
+                    oldest.cancel()
+                    del attempts[oldest]
                 task = asyncio.create_task(attempt(sock))
-                attempts.add(task)
-                task.add_done_callback(attempts.discard)
+                attempts[task] = sock
+                task.add_done_callback(lambda done: attempts.pop(done, None))
 
         welcoming = asyncio.create_task(welcome())
         try:
             return await found
+        except asyncio.CancelledError:
+            if found.done() and not found.cancelled():
+                found.result()[0].close()
+            raise
         finally:
-            tasks = (welcoming, *attempts)
-            for task in tasks:
+            left = dict(attempts)
+            for task in (welcoming, *left):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(welcoming, *left, return_exceptions=True)
+            for sock in left.values():  # also of one that was cancelled before it began
+                if not found.done() or found.cancelled() or found.result()[0] is not sock:
+                    sock.close()
 
     def close(self) -> None:
         self._listener.close()

@@ -415,6 +415,16 @@ class SessionStatusReply(Reply, frozen=True, kw_only=True):
     state: SessionState
 
 
+class AttachStreamRequest(Request, frozen=True, kw_only=True):
+    """The dialer's side of an MSRP or BFCP line: a connected UNIX stream socket, passed with this call (SCM_RIGHTS).
+
+    It serves one connection, the one that waits for the dialer or the next one. `line` counts m-lines from 0.
+    """
+
+    session: str
+    line: int
+
+
 class ReleaseRequest(Request, frozen=True, kw_only=True):
     """The dialog has ended: keys are wiped and ports closed."""
 
@@ -530,6 +540,7 @@ METHODS: Final = MappingProxyType(
         "org.ueagent.Session.CreateAnswer": Method(CreateAnswerRequest, SessionSdp),
         "org.ueagent.Session.DeclineOffer": Method(DeclineOfferRequest, Empty),
         "org.ueagent.Session.Status": Method(SessionStatusRequest, SessionStatusReply),
+        "org.ueagent.Session.AttachStream": Method(AttachStreamRequest, Empty),
         "org.ueagent.Session.Release": Method(ReleaseRequest, Empty),
         "org.ueagent.Message.Describe": Method(MessageDescribeRequest, MessageDescribeReply),
         "org.ueagent.Message.Protect": Method(ProtectRequest, ProtectReply),
