@@ -11,7 +11,6 @@ import fcntl
 import grp
 import os
 import re
-import select
 import socket
 import stat
 import struct
@@ -353,19 +352,13 @@ class _Conversation:
         watcher = asyncio.ensure_future(self._client_left())
         try:
             await asyncio.wait((work, watcher), return_when=asyncio.FIRST_COMPLETED)
-            if work.done() or not watcher.result() or not self._hung_up():
+            if work.done() or not watcher.result() or not self._wire.hung_up:
                 return await work
             raise ConnectionResetError("the client has left")
         finally:
             watcher.cancel()
             work.cancel()
             await asyncio.gather(watcher, work, return_exceptions=True)
-
-    def _hung_up(self) -> bool:
-        """Closed altogether: a client that has only finished sending still reads."""
-        poll = select.poll()
-        poll.register(self._writer.get_extra_info("socket"), 0)
-        return bool(poll.poll(0))
 
     async def _client_left(self) -> bool:
         """Read ahead, bounded. False: there is no room for more, so nobody can tell."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections import deque
 from typing import Final
@@ -37,6 +38,13 @@ class IpcWire:
     async def send(self, data: bytes) -> None:
         """Returns when the kernel has all of it."""
         await asyncio.get_running_loop().sock_sendall(self._socket, data)
+
+    @property
+    def hung_up(self) -> bool:
+        """Closed altogether: a client that has only finished sending still reads."""
+        poll = select.poll()
+        poll.register(self._socket, 0)
+        return bool(poll.poll(0))
 
     def take_descriptor(self) -> int | None:
         """The oldest that waits, whose owner is the caller then."""
