@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.channels import carry, pump
 
-from ueagent.channel import library
+from ueagent.channel import library, psk
 from ueagent.channel.channel import Kind, Role, SecureChannel, State
 from ueagent.channel.credentials import PskCredentials
 from ueagent.errors import PeerError, ResourceError
@@ -26,6 +26,31 @@ def test_two_holders_of_one_key_talk(kind: Kind) -> None:
     assert carry(client, server) == [b"hello"]
     assert client.version in ("TLSv1.2", "DTLSv1.2")
     assert "GCM" in str(client.cipher)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_suite_with_forward_secrecy_is_what_two_of_us_agree(plain: bool) -> None:
+    """KMS-84: DHE-PSK comes first, also where plain PSK is allowed."""
+    ends = [SecureChannel(Kind.STREAM, role, PskCredentials(b"ticket", Secret(KEY), plain=plain)) for role in Role]
+    pump(*ends)
+    assert [one.cipher for one in ends] == ["DHE-PSK-AES128-GCM-SHA256"] * 2
+
+
+@pytest.mark.parametrize("suite", ["DHE-PSK-AES128-GCM-SHA256", "DHE-PSK-AES256-GCM-SHA384", "PSK-AES128-GCM-SHA256"])
+@pytest.mark.parametrize("plain", [False, True])
+def test_peer_with_one_suite_gets_it_unless_it_lacks_forward_secrecy(
+    monkeypatch: pytest.MonkeyPatch, suite: str, plain: bool
+) -> None:
+    """KMS-84: plain PSK by switch only."""
+    server = SecureChannel(Kind.STREAM, Role.SERVER, PskCredentials(b"ticket", Secret(KEY), plain=plain))
+    monkeypatch.setattr(psk, "CIPHERS", suite.encode())
+    client = SecureChannel(Kind.STREAM, Role.CLIENT, PskCredentials(b"ticket", Secret(KEY)))
+    if suite.startswith("PSK") and not plain:
+        with pytest.raises(PeerError):
+            pump(client, server)
+        return
+    pump(client, server)
+    assert client.cipher == suite
 
 
 @pytest.mark.parametrize(("key", "identity"), [(b"x" * 32, b"ticket"), (KEY, b"another")])

@@ -22,7 +22,8 @@ MARKERS = (
     "no_row(reason): a test in tests/interop that is about no mechanism of the agent",
 )
 # The words that rows are made of: a new mechanism, role or peer is a new word here.
-MECHANISMS = ("SDES", "DTLS-SRTP", "DTLS-SRTP with ICE", "TLS", "UDPTL over DTLS", "MIKEY", "S/MIME with PSK")
+MECHANISMS = ("SDES", "DTLS-SRTP", "DTLS-SRTP with ICE", "TLS", "UDPTL over DTLS", "MIKEY", "TLS-PSK")
+MECHANISMS += ("S/MIME with PSK",)
 ROLES = ("offerer", "answerer", "client", "server", "writer", "reader")  # or two of them, joined by a comma
 PEERS = ("aiortc", "baresip", "Chromium", "ffmpeg", "GStreamer", "gnutls", "openssl", "rtpengine", "tshark")
 REMEDY = "to run this test: "  # of support.peers.missing

@@ -363,7 +363,8 @@ def _context_for(credentials: Credentials, settings: _Settings) -> _Made:
             raise ValueError(f"a PSK identity has 1 to {psk.MAX_IDENTITY} octets, none of them NUL")
         context = _bare_context(settings)
         context.set_max_proto_version(_DTLS_1_2 if settings.kind is Kind.DATAGRAM else SSL.TLS1_2_VERSION)
-        context.set_cipher_list(psk.CIPHERS + _LEVEL)
+        context.set_cipher_list(psk.CIPHERS + (psk.PLAIN_CIPHERS if credentials.plain else b"") + _LEVEL)
+        set_dhe_group(context)
         return _Made(context, book=psk.PskBook(context))
     own = credentials.identity.own
 

@@ -54,10 +54,14 @@ class CertificateCredentials:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PskCredentials:
-    """Both sides hold `key` under `identity`, 1 to 128 octets without NUL. TLS 1.2 and DTLS 1.2 only."""
+    """Both sides hold `key` under `identity`, 1 to 128 octets without NUL. TLS 1.2 and DTLS 1.2 only.
+
+    `plain` adds suites without forward secrecy, last (KMS-84).
+    """
 
     identity: bytes
     key: Secret
+    plain: bool = False
 
     def __repr__(self) -> str:
         return "<PskCredentials>"

@@ -14,7 +14,9 @@ from ueagent.channel.credentials import PskCredentials
 from ueagent.channel.library import ffi, lib, native
 
 MAX_IDENTITY: Final = 128  # octets; what the library stores
-CIPHERS: Final = b"DHE-PSK-AES128-GCM-SHA256:DHE-PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384"
+# KMS-84. The library has no ECDHE-PSK suite with GCM.
+CIPHERS: Final = b"DHE-PSK-AES128-GCM-SHA256:DHE-PSK-AES256-GCM-SHA384"
+PLAIN_CIPHERS: Final = b":PSK-AES128-GCM-SHA256:PSK-AES256-GCM-SHA384"  # no forward secrecy: by switch
 
 _Tables = dict[Any, PskCredentials]
 
