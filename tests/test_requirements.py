@@ -36,7 +36,6 @@ OWNED = {
 
 # Owned, and no test can show it: why. What a later part brings in leaves this table with it.
 WITHOUT_TEST = {
-    "SRTP-3": "RCC (RFC 4771) comes with the mechanism that must use it; SDES has no way to signal it",
     "DTLS-20": "about an INVITE without SDP: to the agent the offer in its answer is an offer like any other",
     "MIME-22": "about messages within a session: MSRP, which the TLS mechanisms protect",
     "EDGE-8": "about the interface between ALG and AGW, which are one process in the lab: nothing crosses a wire",

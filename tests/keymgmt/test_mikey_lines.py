@@ -56,7 +56,7 @@ def test_key_sets_of_both_ends_fit_each_other() -> None:
     suite = SUITES["AES_CM_128_HMAC_SHA1_80"]
     policy = srtp_policy_payload(1, srtp_policy_for(suite, rcc=False))
     ours, theirs = World().call(offered_sessions([AUDIO]), (policy,))
-    here, there = (key_set_of(end, (1, 2), rcc=False) for end in (ours, theirs))
+    here, there = (key_set_of(end, (1, 2)) for end in (ours, theirs))
     assert (here.suite, there.suite) == (suite, suite)
     assert here.send.key == there.receive[0].key
     assert here.receive[0].salt == there.send.salt
@@ -67,7 +67,7 @@ def test_key_sets_of_both_ends_fit_each_other() -> None:
 def test_key_set_says_how_the_roc_is_carried() -> None:
     """KMS-35, RCC-4, RCC-5: mode 2, R = 64, a tag of 14 octets; both ends and every copy alike."""
     ours, theirs = World().call(offered_sessions([AUDIO]), (RCC,))
-    here, there = (key_set_of(end, (1, 2), rcc=True) for end in (ours, theirs))
+    here, there = (key_set_of(end, (1, 2)) for end in (ours, theirs))
     assert here.suite.name == "AES_CM_128_HMAC_SHA1_80"
     assert here.rcc == there.rcc == here.copy().rcc == RocCarrying(mode=2, rate=64, tag_length=14)
 
@@ -77,14 +77,7 @@ def test_rate_of_the_carried_roc_is_the_one_of_the_policy() -> None:
     suite = SUITES["AES_256_CM_HMAC_SHA1_80"]
     policy = srtp_policy_payload(1, srtp_policy_for(suite, rcc=True, rate=1000))
     ours, _theirs = World().call(offered_sessions([AUDIO]), (policy,))
-    assert key_set_of(ours, (1, 2), rcc=True).rcc == RocCarrying(mode=2, rate=1000, tag_length=14)
-
-
-def test_roc_carrying_is_refused_where_it_is_not_wanted() -> None:
-    """KMS-35, RCC-5."""
-    ours, _theirs = World().call(offered_sessions([AUDIO]), (RCC,))
-    with pytest.raises(AgentError, match="ROC carrying is not wanted"):
-        key_set_of(ours, (1, 2), rcc=False)
+    assert key_set_of(ours, (1, 2)).rcc == RocCarrying(mode=2, rate=1000, tag_length=14)
 
 
 def test_roc_carrying_with_an_aead_is_no_key_set() -> None:

@@ -11,6 +11,7 @@ from support.mikey_world import ALICE, BOB, CAROL
 from support.pair import Agent, Pair, dialer_answer, held, plain, tracked_secrets
 
 from ueagent.errors import AuthenticationFailed, KmsError, NegotiationFailed, UnexpectedMessage
+from ueagent.model.keys import RocCarrying
 from ueagent.model.security import LineSecurity, Mechanism, Scope, Setting
 from ueagent.session.commands import (
     AcceptAnswer,
@@ -26,7 +27,8 @@ from ueagent.session.commands import (
 )
 from ueagent.session.effects import AskKms, InstallKeys, ReplySdp
 from ueagent.wire.mikey import DataType, Message, parse_message
-from ueagent.wire.mikey_payloads import TicketPayload
+from ueagent.wire.mikey_payloads import Sp, TicketPayload
+from ueagent.wire.mikey_policy import read_srtp_policy
 from ueagent.wire.sdp import parse_sdp
 
 REQUIRED = replace(KMS_POLICY, kms_e2e=Setting.REQUIRED)
@@ -70,6 +72,32 @@ def test_a_call_is_end_to_end_and_tells_who_the_other_is() -> None:
         assert (found.mechanism, found.scope, found.assured) == (Mechanism.MIKEY_TICKET, Scope.E2E, True)
         assert (found.identity, found.identity_basis, found.peer) == (other.decode(), "verified", "peer")
         assert found.keys_in_place
+
+
+@pytest.mark.parametrize("rate", [64, 1])
+def test_packets_of_a_kms_call_carry_their_roc(rate: int) -> None:
+    """KMS-35, RCC-5, SRTP-3: mode 2 with a tag of 14 octets; R is the offerer's."""
+    pair = kms_pair(replace(KMS_POLICY, kms_rcc_rate=rate))
+    offer, _ = pair.call()
+    said = read_srtp_policy(mikey(offer).all(Sp)[0])
+    assert (said.rcc_mode, said.roc_rate, said.srtp_tag_length, said.srtcp_tag_length) == (2, rate, 14, 10)
+    assert pair.speaks()
+    assert [agent.relays[0].rcc for agent in (pair.alice, pair.bob)] == [RocCarrying(2, rate, 14)] * 2
+
+
+def test_who_waives_the_roc_offers_none_and_still_takes_it() -> None:
+    """RCC-7, OPEN-5: GCM, which cannot carry it, or policy; an offer that has it is answered with it."""
+    plain_policy = replace(KMS_POLICY, kms_rcc=False)
+    gcm = replace(KMS_POLICY, kms_suites=("AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_80"))
+    for policy, modes in ((plain_policy, [None, None]), (gcm, [None, 2])):
+        pair = kms_pair(policy)
+        offer, _ = pair.call()
+        assert [read_srtp_policy(said).rcc_mode for said in mikey(offer).all(Sp)] == modes
+        assert pair.speaks()
+        assert pair.alice.relays[0].rcc is pair.bob.relays[0].rcc is None
+    pair = kms_pair(callee=plain_policy)
+    pair.call()
+    assert pair.bob.relays[0].rcc == RocCarrying(2, 64, 14)
 
 
 def test_the_callee_hears_who_calls_before_it_rings() -> None:

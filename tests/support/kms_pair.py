@@ -46,9 +46,11 @@ class KmsAgent(Agent):
         return [] if self.hold else self.session.receive(self.reply(effect), self.now)
 
 
-def kms_pair(policy: SecurityPolicy = KMS_POLICY, evidence: Evidence = TO_BOB) -> Pair:
+def kms_pair(
+    policy: SecurityPolicy = KMS_POLICY, evidence: Evidence = TO_BOB, *, callee: SecurityPolicy | None = None
+) -> Pair:
     """Alice calls Bob; both have accounts at one KMS."""
     world = World()
     alice = KmsAgent("alice", policy, world=world)
-    bob = KmsAgent("bob", policy, address="192.0.2.20", user=BOB, world=world)
+    bob = KmsAgent("bob", callee or policy, address="192.0.2.20", user=BOB, world=world)
     return Pair(alice, bob, evidence)

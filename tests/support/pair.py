@@ -14,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 from ueagent.errors import AgentError
-from ueagent.model.keys import KeySet, MasterKey, Secret
+from ueagent.model.keys import KeySet, MasterKey, RocCarrying, Secret
 from ueagent.model.media import Endpoint
 from ueagent.model.security import Mechanism, SecurityPolicy, Setting, Signalling
 from ueagent.model.suites import SUITES
@@ -87,6 +87,7 @@ class FakeRelay:
     receive_lifetime: int | None = None
     receive_mkis: tuple[tuple[int, int] | None, ...] = ()
     window: int = 0
+    rcc: RocCarrying | None = None
     sends_installed: int = 0
     receives_installed: int = 0
     dialer: Endpoint | None = None
@@ -94,7 +95,7 @@ class FakeRelay:
     ice: bool = False
 
     def install(self, keys: KeySet, send: bool, receive: bool) -> None:
-        self.suite, self.window = keys.suite.name, keys.receive_window
+        self.suite, self.window, self.rcc = keys.suite.name, keys.receive_window, keys.rcc
         if send:
             self.send, self.sends_installed = octets(keys.send), self.sends_installed + 1
             self.send_mki = None if keys.send.mki is None else keys.send.mki.value
@@ -238,7 +239,7 @@ class Pair:
     def speaks(self, line: int = 0) -> bool:
         """Each side can open what the other sends."""
         a, b = self.alice.relays[line], self.bob.relays[line]
-        return a.suite == b.suite and a.send in b.receive and b.send in a.receive and a.send != b.send
+        return (a.suite, a.rcc) == (b.suite, b.rcc) and a.send in b.receive and b.send in a.receive and a.send != b.send
 
 
 def dialer_answer(offer: str, first_port: int = 6000) -> bytes:

@@ -376,6 +376,8 @@ SECTIONS: Final = (
         Key("kms_e2e", _SETTING, "MIKEY-TICKET between the phones, through a KMS (POL-1)"),
         Key("kms_suites", _names(_SELECTABLE, empty=False), "of RTP with keys of a KMS, best first (RCC-6)"),
         Key("message_e2e", _SETTING, "SIP MESSAGEs protected between the phones: what dialers are told to do (POL-1)"),
+        Key("kms_rcc", _boolean(), "RTP with keys of a KMS is offered with the ROC in its packets (KMS-35)"),
+        Key("kms_rcc_rate", _integer(1, 65535), "which packets carry it: every so many sequence numbers (RCC-5)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
         Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
         Key("custody_loss", _LOSS, "an accelerator with custody of the keys is lost: hold, re-key or end the call"),

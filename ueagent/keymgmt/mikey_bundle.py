@@ -231,7 +231,7 @@ class MikeyBundle:
         if self._held is not None and _same(self._held, self._proposed, numbers):
             return None
         if self._lines[place].protocol is Protocol.SRTP:
-            return key_set_of(self._proposed, numbers, rcc=False)
+            return key_set_of(self._proposed, numbers)
         return psk_of(self._proposed, numbers)
 
     def settle(self, *, whole: bool) -> None:

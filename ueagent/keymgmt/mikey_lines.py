@@ -72,11 +72,8 @@ def answer_ssrcs(lines: Sequence[SecuredLine]) -> dict[int, int]:
     return {cs[1]: line.ssrc for line, cs in zip(lines, numbers, strict=True) if len(cs) == 2 and line.ssrc is not None}
 
 
-def key_set_of(transfer: Transfer, numbers: tuple[int, ...], *, rcc: bool) -> KeySet:
-    """Copies of the keys of an RTP line. `rcc` says whether packets may carry their ROC (RFC 4771).
-
-    Error 10 for a policy that no suite of ours says, or with RCC where it is not wanted.
-    """
+def key_set_of(transfer: Transfer, numbers: tuple[int, ...]) -> KeySet:
+    """Copies of the keys of an RTP line. Error 10 for a policy that no suite of ours says."""
     by_number: Mapping[int, AgreedSession] = {session.cs_id: session for session in transfer.sessions}
     if len(numbers) != 2 or any(number not in by_number for number in numbers):
         raise refusal(MikeyError.UNSPECIFIED, "an RTP line has two crypto sessions")
@@ -84,14 +81,12 @@ def key_set_of(transfer: Transfer, numbers: tuple[int, ...], *, rcc: bool) -> Ke
     if lower.policy is None or lower.policy != upper.policy:
         raise refusal(MikeyError.INVALID_SP_PAR, "the two directions of a line have different policies")
     said = judge_srtp(lower.policy)
-    if said.rcc_mode is not None and not rcc:
-        raise refusal(MikeyError.INVALID_SP_PAR, "ROC carrying is not wanted")
     suite = suite_of(said, SUITES.values())
     if suite is None:
         raise refusal(MikeyError.INVALID_SP_PAR, "no suite of ours has this policy")
     send, receive = (lower, upper) if transfer.we_began else (upper, lower)
-    carrying = said.rcc_mode and RocCarrying(said.rcc_mode, said.roc_rate, said.srtp_tag_length)
-    return KeySet(suite, _master(send), (_master(receive),), rcc=carrying or None)
+    rcc = RocCarrying(said.rcc_mode, said.roc_rate, said.srtp_tag_length) if said.rcc_mode else None
+    return KeySet(suite, _master(send), (_master(receive),), rcc=rcc)
 
 
 def _master(session: AgreedSession) -> MasterKey:

@@ -118,6 +118,8 @@ class SecurityPolicy:
     kms_e2e: Setting = Setting.ALLOWED  # MIKEY-TICKET
     kms_suites: tuple[str, ...] = ("AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80")  # RCC-6, RCC-7
     message_e2e: Setting = Setting.ALLOWED  # PSK S/MIME (M10); the dialer acts on it: `Message.Describe` tells it
+    kms_rcc: bool = True  # KMS-35: what we offer carries the ROC, where the suite has an HMAC
+    kms_rcc_rate: int = 64  # RCC-5
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
     custody_loss: CustodyLoss = CustodyLoss.REKEY

@@ -16,6 +16,7 @@ from ueagent.keymgmt.mikey_bundle import CoveredLine, KmsEvent, MikeyBundle, Mik
 from ueagent.keymgmt.mikey_exchange import SendKmsRequest
 from ueagent.keymgmt.mikey_sessions import srtp_policy_for
 from ueagent.model.media import transport_named
+from ueagent.model.security import SecurityPolicy
 from ueagent.model.suites import SUITES
 from ueagent.wire.key_mgmt import KeyMgmt, parse_key_mgmt, protocol_list
 from ueagent.wire.mikey import Protocol
@@ -40,14 +41,14 @@ class Bundles:
     # ------------------------------------------------------------------------------------------------ our offers --
 
     def offer(
-        self, offer: Sdp, wanted: Collection[int], suites: Iterable[str], called: str, *, fresh: bool, now: float
+        self, offer: Sdp, wanted: Collection[int], policy: SecurityPolicy, called: str, *, fresh: bool, now: float
     ) -> None:
         """Begin an offer in which `wanted` lines are keyed by MIKEY-TICKET. AgentError: it cannot be made."""
         active = {line for line, section in enumerate(offer.media) if section.port}
         groups: list[tuple[Key, list[int]]] = [(line, [line]) for line in sorted(wanted)]
         if active == set(wanted):
             groups = [(None, sorted(wanted))]
-        policies = offered_policies(suites)
+        policies = offered_policies(policy)
         for key, lines in groups:
             covered = [_covered(line, offer.media[line]) for line in lines]
             bundle = self._begin(key, lines)
@@ -165,11 +166,14 @@ class Bundles:
             bundle.close()
 
 
-def offered_policies(suites: Iterable[str]) -> tuple[Sp, ...]:
-    """One SP payload for each suite."""
-    return tuple(
-        srtp_policy_payload(number, srtp_policy_for(SUITES[name], rcc=False)) for number, name in enumerate(suites, 1)
-    )
+def offered_policies(policy: SecurityPolicy) -> tuple[Sp, ...]:
+    """One SP payload for each suite; it says ROC carrying where policy wants it and RFC 4771 knows it (RCC-7)."""
+    said = []
+    for name in policy.kms_suites:
+        suite = SUITES[name]
+        rcc = policy.kms_rcc and not suite.aead
+        said.append(srtp_policy_for(suite, rcc=rcc, rate=policy.kms_rcc_rate))
+    return tuple(srtp_policy_payload(number, one) for number, one in enumerate(said, 1))
 
 
 def levels_of(offer: Sdp) -> dict[Key, list[int]]:

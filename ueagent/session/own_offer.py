@@ -99,7 +99,7 @@ class OwnOffer(Exchange):
             return
         assert self.evidence.called is not None  # the planner saw to it
         fresh = rekey or any(self.legs[line].rekey_due for line in wanted)
-        self.new_bundles().offer(self.offer, wanted, self.policy.kms_suites, self.evidence.called, fresh=fresh, now=now)
+        self.new_bundles().offer(self.offer, wanted, self.policy, self.evidence.called, fresh=fresh, now=now)
 
     def without_kms(self, bundle: int | None, error: AgentError, now: float) -> None:
         """POL-4: what policy allows next is offered instead; a line that holds already keeps what it has."""
