@@ -47,7 +47,8 @@ ONLY_IN = {
     "ueagent_firmware": ("ueagent_hw", "ueagent_firmware", "ueagent.cli.inspect", "ueagent.cli.accel"),
     "ueagent_bench": ("ueagent.cli.bench", "ueagent_bench"),
     "ueagent.lab": ("ueagent.lab", "ueagent.cli.lab", "ueagent.cli.demo"),
-    "OpenSSL": ("ueagent.channel", "ueagent.lab"),
+    "OpenSSL": ("ueagent.channel", "ueagent.lab", "ueagent_bench.scenarios.dtls_handshakes"),
+    "aiortc": ("ueagent_bench.scenarios.dtls_handshakes",),
     "cryptography": (
         "ueagent.crypto",
         "ueagent.channel",
@@ -71,6 +72,7 @@ ONLY_IN = {
         "ueagent.client",
         "ueagent.lab",
         "ueagent.cli",
+        "ueagent_bench.scenarios.dtls_handshakes",
         "ueagent_bench.scenarios.mikey_ticket",
     ),
     "asyncvarlink": (),

@@ -17,6 +17,7 @@ COUNTED: Final = ("ueagent_bench.scenarios.memory",)
 # Scenarios that are one run of their module's run(), only on demand.
 WHOLE: Final = {
     "relay_loop_50pps_x100": "ueagent_bench.scenarios.relay_loop",
+    "dtls_handshakes": "ueagent_bench.scenarios.dtls_handshakes",
     "mikey_ticket": "ueagent_bench.scenarios.mikey_ticket",
 }
 

@@ -46,6 +46,7 @@ from ueagent.keymgmt.mechanism import DatagramReceived, RemoteAnswer, Settled
 from ueagent.model.media import Component, Place
 from ueagent.model.security import SecurityPolicy
 
+FIRST_MESSAGES: Final = (1, 3)  # ClientHello, HelloVerifyRequest
 MESSAGE_HEADER: Final = 12  # octets of a handshake fragment's header (RFC 6347, 4.2.2)
 STRANGERS: Final = tuple(Place("203.0.113.9", port) for port in range(1000, 1008))
 MTUS: Final = (300, 600, 1200)
@@ -132,6 +133,7 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         self.forger = rng.random() < 0.4
+        self.fragments = rng.random() < 0.5
         self.mtu = rng.choice(MTUS)
         passive = rng.random() < 0.5
         alice = SecurityPolicy(dtls_mtu=self.mtu)
@@ -236,27 +238,21 @@ class Run:
             yield datagram
             return
         records = list(split_records(datagram))
-        match self.rng.randrange(4):
-            case 0:
-                made = records
-            case 1 if not begins_association(datagram):  # its number goes back in the HelloVerifyRequest
-                made = self._refragmented(sender.name, rtcp, records)
-            case _:
-                made = [datagram]
+        if self.fragments:
+            records = [piece for record in records for piece in self._numbered(sender.name, rtcp, record)]
+        made = records if self.rng.random() < 0.25 else pack_records(records, self.mtu)
         for one in made:
             yield from [one] * (self.rng.randint(1, REPEATED) if self.rng.random() < 0.3 else 1)
 
-    def _refragmented(self, name: str, rtcp: bool, records: list[bytes]) -> list[bytes]:
-        """Fragments need numbers of their own; those above what the sender has used yet."""
-        made = []
-        for record in records:
-            pieces = message_pieces(record, self.rng.choice((20, 100, 400)))
-            for piece in pieces if len(pieces) > 1 else ():
-                self.numbers[name, rtcp] += 1
-                made.append(piece[:5] + (40 + self.numbers[name, rtcp]).to_bytes(6, "big") + piece[11:])
-            if len(pieces) == 1:
-                made.append(record)
-        return made
+    def _numbered(self, name: str, rtcp: bool, record: bytes) -> Iterator[bytes]:
+        """Fragments of an unprotected message, with the record numbers of a sender that made them so. The first hellos
+        and the answer to them keep theirs."""
+        if not is_unprotected(record) or (record[0] == HANDSHAKE and record[HEADER] in FIRST_MESSAGES):
+            yield record
+            return
+        for piece in message_pieces(record, self.rng.choice((20, 100, 400, 1000))):
+            self.numbers[name, rtcp] += 1
+            yield piece[:5] + (1 + self.numbers[name, rtcp]).to_bytes(6, "big") + piece[11:]
 
     def _attack(self, count: int) -> None:
         """From strangers, or in the name of an end."""

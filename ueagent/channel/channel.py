@@ -11,11 +11,12 @@ it wants `handle_timeout`. A handshake step costs well below a millisecond, so i
 from __future__ import annotations
 
 import hmac
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
+from weakref import ref
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -33,6 +34,7 @@ from ueagent.channel.library import (
     lib,
     restrict,
     set_dhe_group,
+    waiting_output,
 )
 from ueagent.crypto.certificate import digest_of
 from ueagent.errors import AuthenticationFailed, PeerError
@@ -123,6 +125,7 @@ class SecureChannel:
         self._cookie_key = cookie_key
         self._source = b""
         self._refused: str | None = None
+        self._spoken = False  # plaintext of ours has left: what waits may be more than a handshake's flight
         self._peer: bytes | None = None
         listening = kind is Kind.DATAGRAM and role is Role.SERVER and cookie_key is not None
         made = _context_for(credentials, _Settings(kind, srtp_profiles, dhe_rsa, listening))
@@ -132,7 +135,7 @@ class SecureChannel:
 
     def _open_connection(self) -> None:
         self._connection = SSL.Connection(self._context)
-        self._connection.set_app_data(self)
+        self._connection.set_app_data(ref(self))  # weak, so that the library's keys go with the channel, at once
         if self.kind is Kind.DATAGRAM:
             self._connection.set_ciphertext_mtu(self._mtu)
         if self._book is not None and isinstance(self._credentials, PskCredentials):
@@ -173,19 +176,23 @@ class SecureChannel:
         """Plaintext for the peer; of a datagram channel one record in one datagram. ValueError before OPEN."""
         if self._state is not State.OPEN:
             raise ValueError(f"the channel is {self._state.value}")
+        self._spoken = True
         self._connection.sendall(data)
 
     def take_output(self) -> list[bytes]:
         """What has to go to the peer: datagrams of at most the MTU, or pieces of a stream."""
-        data = b"".join(self._drain())
-        if not data:
+        waiting = waiting_output(self._connection)
+        if not waiting:
             return []
+        data = self._connection.bio_read(waiting)
         if self.kind is Kind.STREAM:
             return [data]
         if self._state is State.LISTENING:
             # The library repeats the hello's number here and later begins with 1: after a repeated hello its next
             # flight would look like a replay. A client that has one HelloVerifyRequest needs no other.
             return [records.first_of_its_epoch(record) for record in records.split_records(data)]
+        if len(data) <= self._mtu and not self._spoken:
+            return [data]
         return records.pack_records(records.split_records(data), self._mtu)
 
     def next_timeout(self) -> float | None:
@@ -296,14 +303,6 @@ class SecureChannel:
             except SSL.Error as error:
                 raise self._failed(error) from None
 
-    def _drain(self) -> list[bytes]:
-        found: list[bytes] = []
-        while True:
-            try:
-                found.append(self._connection.bio_read(MAX_READ))
-            except SSL.Error:  # WantRead: empty
-                return found
-
     def _failed(self, error: SSL.Error) -> PeerError:
         self._state = State.FAILED
         if self._verifier is not None:
@@ -318,22 +317,26 @@ class SecureChannel:
             return AuthenticationFailed("no_certificate", "the peer has shown no certificate")
         return PeerError("handshake_failed", f"{self.kind.value} as {self.role.value}: {reason}")
 
-    def _judge(self, certificate: x509.Certificate | None) -> bool:
-        """The peer's own certificate, in the middle of the handshake; None: it cannot be read."""
+    def _judge(self, load: Callable[[], crypto.X509]) -> bool:
+        """The peer's own certificate, in the middle of the handshake; once."""
+        if self._peer is None and self._refused is None:
+            self._peer, self._refused = self._looked_at(load())
+        return self._refused is None
+
+    def _looked_at(self, certificate: crypto.X509) -> tuple[bytes | None, str | None]:
+        """The octets of a certificate that may be the peer's, or why it may not."""
         assert isinstance(self._credentials, CertificateCredentials)
-        if certificate is None or not _key_acceptable(certificate):
-            self._refused = "weak_certificate"
-            return False
-        octets = certificate.public_bytes(serialization.Encoding.DER)
-        if not self._credentials.verify(octets):
-            self._refused = "fingerprint_mismatch"
-            return False
-        self._peer = octets
-        return True
+        octets = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
+        try:
+            if not _key_acceptable(x509.load_der_x509_certificate(octets)):
+                return None, "weak_certificate"
+        except _UNREADABLE:
+            return None, "weak_certificate"
+        return (octets, None) if self._credentials.verify(octets) else (None, "fingerprint_mismatch")
 
     def _cookie(self) -> bytes:
         assert self._cookie_key is not None
-        return hmac.digest(bytes(self._cookie_key.reveal()), self._source, "sha256")
+        return hmac.digest(self._cookie_key.reveal(), self._source, "sha256")
 
 
 _REFUSALS: Final = MappingProxyType(
@@ -410,24 +413,18 @@ def _bare_context(settings: _Settings) -> SSL.Context:
 
 
 def _channel_of(connection: SSL.Connection) -> SecureChannel:
-    found = connection.get_app_data()
+    found = connection.get_app_data()()
     assert isinstance(found, SecureChannel)
     return found
 
 
-def _judge(connection: SSL.Connection, certificate: crypto.X509) -> bool:
-    found: x509.Certificate | None = None
-    with suppress(*_UNREADABLE):
-        found = certificate.to_cryptography()
-    return _channel_of(connection)._judge(found)
+def _judge(connection: SSL.Connection, load: Callable[[], crypto.X509]) -> bool:
+    return _channel_of(connection)._judge(load)
 
 
 def _key_acceptable(certificate: x509.Certificate) -> bool:
     """TLS-10."""
-    try:
-        key = certificate.public_key()
-    except _UNREADABLE:
-        return False
+    key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         return RSA_BITS[0] <= key.key_size <= RSA_BITS[1]
     return isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES

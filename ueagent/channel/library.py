@@ -38,6 +38,7 @@ _DH_HEAD: Final = bytes.fromhex("30820108 02820101 00")  # SEQUENCE { INTEGER p,
 _DH_GENERATOR: Final = bytes.fromhex("020102")
 
 _NEEDED: Final = (
+    "BIO_get_mem_data",
     "PEM_read_bio_DHparams",
     "SSL_CTX_set_tmp_dh",
     "SSL_CTX_set1_curves_list",
@@ -86,13 +87,17 @@ def set_dhe_group(context: SSL.Context) -> None:
 
 
 class Verifier:
-    """Asks for the peer's certificate and lets `judge(connection, certificate)` decide about it.
+    """Asks for the peer's certificate and lets `judge(connection, load)` decide about it; `load()` gives it.
+
+    The library asks once for each of its doubts, and once at the end, so `judge` is called several times for one peer.
 
     Doubts of the library about the chain are heard and passed over: self-signed is what we expect (DTLS-7). Unlike
     pyOpenSSL's own callback a refusal is sent as the alert `bad_certificate` (DTLS-8). Keep it as long as the context.
     """
 
-    def __init__(self, context: SSL.Context, judge: Callable[[SSL.Connection, crypto.X509], bool]) -> None:
+    def __init__(
+        self, context: SSL.Context, judge: Callable[[SSL.Connection, Callable[[], crypto.X509]], bool]
+    ) -> None:
         self._judge = judge
         self._problem: BaseException | None = None
         self._callback = ffi.callback("int(int, X509_STORE_CTX *)", self._called)
@@ -115,14 +120,22 @@ class Verifier:
         return int(good)
 
     def _ask(self, store: Any) -> bool:
-        raw = lib.X509_STORE_CTX_get_current_cert(store)
-        lib.X509_up_ref(raw)
+        def load() -> crypto.X509:
+            raw = lib.X509_STORE_CTX_get_current_cert(store)
+            lib.X509_up_ref(raw)
+            return crypto.X509._from_raw_x509_ptr(raw)
+
         ssl = lib.X509_STORE_CTX_get_ex_data(store, lib.SSL_get_ex_data_X509_STORE_CTX_idx())
-        return self._judge(SSL.Connection._reverse_mapping[ssl], crypto.X509._from_raw_x509_ptr(raw))
+        return self._judge(SSL.Connection._reverse_mapping[ssl], load)
 
 
 def native(context: SSL.Context) -> Any:
     return context._context
+
+
+def waiting_output(connection: SSL.Connection) -> int:
+    """Octets that the connection has for the peer."""
+    return int(lib.BIO_get_mem_data(connection._from_ssl, ffi.NULL))
 
 
 def export(connection: SSL.Connection, label: bytes, length: int) -> Secret:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
@@ -111,7 +112,7 @@ class Association:
 
     def connect(self, to: Place, now: float) -> None:
         """As DTLS client: the first ClientHello leaves."""
-        to = Place(str(ip_address(to.address)), to.port)
+        to = Place(_usual(to.address), to.port)
         self._role = Role.CLIENT
         channel = self._channel(Role.CLIENT)
         self._candidates[to] = _Candidate(channel, now)
@@ -300,7 +301,12 @@ class Association:
 
 def normal(place: Place | None) -> Place | None:
     """With the address in its usual form, as the relay reports it."""
-    return None if place is None else Place(str(ip_address(place.address)), place.port)
+    return None if place is None else Place(_usual(place.address), place.port)
+
+
+@lru_cache(maxsize=256)
+def _usual(address: str) -> str:
+    return str(ip_address(address))
 
 
 def _name(place: Place) -> bytes:
