@@ -34,6 +34,8 @@ _FIELDS: Final = (
     "packets_received",
     "bit_exact",
     "plaintext_on_wire",
+    "verified",
+    "identity",
 )
 _MESSAGE_FIELDS: Final = (
     "name",
@@ -139,6 +141,7 @@ def as_text(report: DemoReport, options: DemoOptions) -> str:
         f"Registered: the network answered {statuses}.\n",
         render(_HEAD, [_row(call) for call in report.calls]),
         "",
+        *(_verified(call) for call in report.calls if call.verified),
         *(_message(message) for message in report.messages),
         *(f"{_overheard(call.name, call.overheard)}" for call in report.calls[:1] if call.overheard),
     ]
@@ -163,6 +166,10 @@ def _row(call: CallReport) -> list[str]:
         yes_no[call.bit_exact],
         str(call.plaintext_on_wire),
     ]
+
+
+def _verified(call: CallReport) -> str:
+    return f"{call.name}: the KMS vouches that the other end is {call.identity}.\n"
 
 
 def _message(message: MessageReport) -> str:

@@ -97,7 +97,8 @@ class AlgDialog:
 
     def offer_from_ue(self, sdp: Sdp, core: Mapping[int, Endpoint]) -> Sdp:
         """EDGE-2, EDGE-9: the offer as the core gets it."""
-        lines = tuple(self._line_of_ue_offer(at, section) for at, section in enumerate(sdp.media))
+        managed = sdp.session.attribute("key-mgmt") is not None
+        lines = tuple(self._line_of_ue_offer(at, section, managed) for at, section in enumerate(sdp.media))
         self._draft = lines
         return _each(
             sdp,
@@ -121,7 +122,8 @@ class AlgDialog:
         """EDGE-17: what a gateway could begin with that does not wait for the answer."""
         return tuple(None if line.dtls is None else line.dtls.order() for line in self._draft)
 
-    def _line_of_ue_offer(self, at: int, section: MediaSection) -> _Line:
+    def _line_of_ue_offer(self, at: int, section: MediaSection, managed: bool) -> _Line:
+        """`managed`: a=key-mgmt stands at session level."""
         transport = transport_named(section.proto)
         if section.port == 0 or transport is None or not transport.rtp:
             return _UNUSED
@@ -129,6 +131,8 @@ class AlgDialog:
         requested = read_3ge2ae(section) == "requested" and self.config.aware
         if transport.fingerprint:
             return self._dtls_line_of_ue_offer(at, section, transport.plain, requested)
+        if transport.sdes and not crypto and (managed or section.attribute("key-mgmt") is not None):
+            return _Line(Handling.E2E, section.proto, section.proto)  # KMS-67
         if transport.sdes and not crypto:
             raise NegotiationFailed("missing_crypto", f"{section.proto} without a usable a=crypto", field="a=crypto")
         if not crypto:

@@ -4,6 +4,7 @@
     terminating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
     end-to-end    softphone -- agent =SRTP= edge =SRTP= agent -- softphone    e2e
     dtls-originating, dtls-terminating: as the first two, keyed by DTLS-SRTP in place of SDES
+    kms-end-to-end: as end-to-end with keys of a KMS, which also says who the other is
 
 A protected MESSAGE goes from Alice to Bob beside them (`lab.demo_messages`). Agents, edge and KMS live in this process
 and talk over loopback; SRTP ends in our core on one side and in libsrtp on the other. All calls run at once and in real
@@ -33,7 +34,7 @@ from ueagent.errors import AgentError, PeerError, ResourceError
 from ueagent.ipc import api
 from ueagent.lab.capture import Datagram, write_pcap
 from ueagent.lab.core_net import PeerNetwork, PhoneNetwork
-from ueagent.lab.demo_messages import MessageReport, exchange_message, kms_of, subscribe
+from ueagent.lab.demo_messages import MessageReport, exchange_message, identity_of, kms_of, subscribe
 from ueagent.lab.dialer import Dialer, Registered
 from ueagent.lab.eavesdropper import Overheard, overhear, plaintext_datagrams
 from ueagent.lab.edge import Edge, EdgeConfig
@@ -54,11 +55,20 @@ _ALICE: Final = "alice"
 _BOB: Final = "bob"
 _CAROL: Final = "carol"  # as Alice, and announces DTLS-SRTP, too
 _HANDSHAKE: Final = 5.0  # seconds
-_NAMES: Final = ("originating", "terminating", "end-to-end", "dtls-originating", "dtls-terminating")
+_NAMES: Final = (
+    "originating",
+    "terminating",
+    "end-to-end",
+    "dtls-originating",
+    "dtls-terminating",
+    "kms-end-to-end",
+)
 # What the edge announces: who announces both gets the first.
 _ANNOUNCED: Final = (f"{DTLS};{MEDIASEC}", f"{SDES};{MEDIASEC}")
 # Bob knows nothing of the access network and insists on security between the phones.
 _END_TO_END: Final = SecurityPolicy(sdes_e2ae=Setting.OFF, sdes_e2e=Setting.REQUIRED)
+# Carol asks the KMS where she names who is called.
+_BY_KMS: Final = SecurityPolicy(kms_e2e=Setting.PREFERRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +99,8 @@ class CallReport:
     packets_received: int = 0
     bit_exact: bool = False
     plaintext_on_wire: int = 0
+    verified: bool = False  # the KMS vouches for `identity`, who has the other end
+    identity: str | None = None
     problems: tuple[str, ...] = ()
     overheard: Overheard | None = None
 
@@ -117,6 +129,7 @@ class _Call:
     connect: Callable[[], Awaitable[object]]
     edge_calls: Callable[[], tuple[str | None, ...]]
     far: Dialer | None = None
+    identities: tuple[str, str] | None = None  # of the far end and of the near one, where a KMS vouches for them
 
 
 async def run_demo(options: DemoOptions, tell: Callable[[str], None] = lambda line: None) -> DemoReport:
@@ -161,7 +174,7 @@ class _Stage:
         strict = self._options.edge.mode is Mode.STRICT
         kms, subscribers = subscribe(folder, (_ALICE, _BOB, _CAROL))
         await self._stack.enter_async_context(kms)
-        for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END), (_CAROL, SecurityPolicy())):
+        for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END), (_CAROL, _BY_KMS)):
             path = folder / f"{name}.sock"
             registration = RegistrationConfig(strict=strict, dtls_srtp=name == _CAROL)
             config = Config(
@@ -201,6 +214,7 @@ class _Stage:
             await self._end_to_end(),
             await self._dtls_originating(),
             await self._dtls_terminating(),
+            await self._kms_end_to_end(),
         )
 
     async def perform(self, call: _Call, samples: array[int]) -> CallReport:
@@ -268,6 +282,21 @@ class _Stage:
 
         return _Call("dtls-terminating", "e2ae", dialer, far, connect, lambda: (network.call,))
 
+    async def _kms_end_to_end(self) -> _Call:
+        caller, callee = await self._dialer(_CAROL, "kms-caller"), await self._dialer(_ALICE, "kms-callee")
+        network = PeerNetwork(self.edge, self.edge, callee)
+        called = identity_of(_ALICE)
+        return _Call(
+            "kms-end-to-end",
+            "e2e",
+            caller,
+            callee.phone,
+            lambda: caller.call(network, called),
+            lambda: network.calls or (),
+            callee,
+            (called, identity_of(_CAROL)),
+        )
+
     async def _shaken(self, dialer: Dialer, network: PhoneNetwork) -> None:
         """Both ends have the keys of their handshakes, so that no packet is too early."""
         await dialer.keyed(_HANDSHAKE)
@@ -289,7 +318,7 @@ class _Stage:
 
     async def _accelerated(self, call: _Call) -> None:
         """Until the device has the keys of both directions; before that, a CPU does the packets."""
-        if self._options.engine != SERIAL:
+        if self._options.engine != SERIAL or call.identities is not None:
             return
         end = time.monotonic() + _STRAGGLERS
         while (await call.near.status()).counters[0].engine != SERIAL and time.monotonic() < end:  # noqa: ASYNC110  # nothing tells
@@ -322,12 +351,15 @@ class _Stage:
             packets_received=len(near.received),
             bit_exact=in_order(far.received) == near.sent and in_order(near.received) == far.sent,
             plaintext_on_wire=plaintext_datagrams(wire, near.sent + far.sent),
+            verified=line.identity_basis == "verified",
+            identity=line.identity,
             overheard=overhear(wire, near.sent, near.codec),
         )
         problems = [*_problems(call, report, line, counters, self._options.engine)]
         if call.far is not None:
             theirs = await call.far.status()
             problems += _failures("the far agent", theirs.counters[0])
+            problems += _strangers(call, line, theirs.lines[0])
         if self.edge.tap.lost:
             problems.append(f"the capture lost {self.edge.tap.lost} datagrams")
         return replace(report, problems=tuple(problems))
@@ -356,9 +388,22 @@ def _problems(
     )
     problems = [sentence for good, sentence in checks if not good] + _failures("the agent", counters)
     media = len(near.sent) + len(near.received)
-    if engine == SERIAL and counters.accelerated != media:
+    # Streams that carry their ROC stay with the CPU.
+    if engine == SERIAL and call.identities is None and counters.accelerated != media:
         problems.append(f"the accelerator did {counters.accelerated} of {media} packets")
     return problems
+
+
+def _strangers(call: _Call, near: api.LineState, far: api.LineState) -> list[str]:
+    """Both ends are told who the other is, where a KMS can say so."""
+    if call.identities is None:
+        return []
+    told = ((near.identity, near.identity_basis), (far.identity, far.identity_basis))
+    return [
+        f"an end is told {identity or 'nobody'} ({basis}) instead of {expected} (verified)"
+        for (identity, basis), expected in zip(told, call.identities, strict=True)
+        if (identity, basis) != (expected, "verified")
+    ]
 
 
 def _failures(who: str, counters: api.LineCounters) -> list[str]:

@@ -76,13 +76,18 @@ class Dialer:
             headers = update.headers
         raise AuthenticationFailed("not_registered", f"the network answered {', '.join(map(str, statuses))}")
 
-    async def call(self, network: Network) -> api.SessionSdp:
+    async def call(self, network: Network, called: str | None = None) -> api.SessionSdp:
         """Plain offer to the agent, its offer to the network, the answer back; then the phone may play.
 
+        `called`: who that is, for keys of a KMS.
         A refusal goes to the agent, which may have another offer. NegotiationFailed when it has none.
         """
         offer = await self.agent.create_offer(
-            sdp=self.phone.offer(), signalling=self.signalling, binding=self.binding, session=self.session
+            sdp=self.phone.offer(),
+            signalling=self.signalling,
+            binding=self.binding,
+            session=self.session,
+            called=called,
         )
         self.session = offer.session
         answer = await self._invite(network, sdp_octets(offer))

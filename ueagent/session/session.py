@@ -111,6 +111,7 @@ class Session:
             suites=capability.usable(policy.suites),
             accept_suites=capability.usable(policy.accept_suites),
             dtls_profiles=capability.usable(policy.dtls_profiles),
+            kms_suites=capability.usable(policy.kms_suites),
         )
         self._shown = identity
         self._fax: Identity | None = None
