@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 from support.kms_lab import ALICE, BOB, by_gba, by_psk, lab_kms, private_file
+from support.local_agent import running_agent
 from support.mikey_world import OFFER, PROTOCOLS, RCC
 
-from ueagent.daemon.config import parse_config
+from ueagent.daemon.agent import Agent
+from ueagent.daemon.config import LogConfig, parse_config
+from ueagent.daemon.logs import open_log
 from ueagent.daemon.ticket_service import TicketService, create_ticket_service
 from ueagent.errors import AgentError, UsageError
 from ueagent.keymgmt import mikey_ticket
@@ -273,5 +276,19 @@ def test_closed_service_has_wiped_its_key(tmp_path: Path) -> None:
         alice.close()
         assert len(account.psk) == 32  # the session's copy: its own to wipe
         assert len((await alice.account()).psk) == 0
+
+    run(tmp_path, test)
+
+
+def test_agent_that_ends_or_cannot_begin_has_wiped_its_key(tmp_path: Path) -> None:
+    async def test(kms: KmsService) -> None:
+        sections = by_psk(kms, tmp_path, ALICE)
+        async with running_agent(**sections) as agent:
+            second = Agent(parse_config(sections), open_log(LogConfig(level="error")), agent.path)
+            with pytest.raises(UsageError, match="already_running"):
+                await second.__aenter__()
+        for ended in (agent, second):
+            assert ended._tickets is not None
+            assert len((await ended._tickets.account()).psk) == 0
 
     run(tmp_path, test)

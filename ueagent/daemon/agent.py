@@ -94,7 +94,7 @@ class Agent:
                 self._accelerator.start()
             await self._server.start(self.path, self._config.ipc.group)
         except BaseException:
-            await self._close_media()
+            await self._close_parts()
             raise
         return self
 
@@ -110,12 +110,12 @@ class Agent:
         self._subscribers.close()
         await self._server.close()
         await self._streams.close()
+        await self._close_parts()
+
+    async def _close_parts(self) -> None:
+        """The link to an accelerator outlives the relay that uses it."""
         if self._tickets is not None:
             self._tickets.close()
-        await self._close_media()
-
-    async def _close_media(self) -> None:
-        """The link to an accelerator outlives the relay that uses it."""
         if self._accelerator is not None:
             await self._accelerator.stop()
         self._relay.close()
