@@ -129,7 +129,6 @@ def test_a_job_on_a_paced_device_takes_the_time_of_the_processor_that_it_stands_
     opened = open_port(device.port, 12_000_000)
     found = measure_device(opened.port, 12_000_000, compute=0.004, rounds=5)
     assert found.best >= predict(12_000_000, compute=0.004, host=0.0).round_trip
-    assert found.host < 0.004  # heartbeats are no jobs
     assert found.guaranteed == 0
     opened.port.close()
     device.close()

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ueagent_native.link import AcceleratorLink
 from ueagent_native.relay import LegMode, Relay, RelayConfig
 from ueagent_native.srtp import SrtpContext
 from ueagent_native.values import Direction, MasterKeyConfig, SrtpConfig, Status
@@ -34,7 +35,7 @@ DEFAULT_SUITE = "AES_CM_128_HMAC_SHA1_80"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Packets count both ways together. `relay_us_per_packet` is the relay thread's processor time."""
+    """Packets count both ways together. Microseconds are processor time of a thread: the relay's, an accelerator's."""
 
     scenario: str
     suite: str
@@ -46,6 +47,8 @@ class Result:
     wrong: int
     relay_us_per_packet: float
     relay_share_of_core: float
+    link_us_per_packet: float = 0.0
+    accelerated: int = 0
 
 
 @dataclass(slots=True)
@@ -61,20 +64,29 @@ class _Call:
     at_dialer: list[bytes] = field(default_factory=list)
 
 
-def run(calls: int = 100, seconds: float = 5.0, suite: str = DEFAULT_SUITE) -> Result:
-    """One measurement. Raises NativeError when the relay cannot be had."""
+def run(
+    calls: int = 100, seconds: float = 5.0, suite: str = DEFAULT_SUITE, link: AcceleratorLink | None = None
+) -> Result:
+    """One measurement; with `link`, which is up, the relay has an accelerator. Raises NativeError: no relay."""
     cores = os.sched_getaffinity(0)
     relay = Relay(RelayConfig(max_legs=calls))
     try:
+        if link is not None:
+            relay.attach(link)
         relay.start()
         per_call = max(1, round(seconds / PACKET_INTERVAL))
         running = [_open(relay, suite, i, per_call) for i in range(calls)]
+        if link is not None:
+            _wait_loaded(link, 2 * calls)
         engine = relay.leg_stats(running[0].leg).send_engine or ""
-        thread = _relay_thread()
+        thread = _thread("ums-relay")
         _pin(thread)
-        busy, start = _cpu_ns(thread), time.monotonic()
+        threads = [thread] if link is None else [thread, _thread("ums-link")]
+        before, start = [_cpu_ns(one) for one in threads], time.monotonic()
         _play(running, per_call)
-        busy, elapsed = _cpu_ns(thread) - busy, time.monotonic() - start
+        busy, *link_busy = [_cpu_ns(one) - was for one, was in zip(threads, before, strict=True)]
+        elapsed = time.monotonic() - start
+        accelerated = sum(relay.leg_stats(call.leg).accelerated for call in running)
     finally:
         os.sched_setaffinity(0, cores)
         relay.close()
@@ -95,6 +107,8 @@ def run(calls: int = 100, seconds: float = 5.0, suite: str = DEFAULT_SUITE) -> R
         wrong=wrong,
         relay_us_per_packet=round(busy / 1000 / max(received, 1), 3),
         relay_share_of_core=round(busy / 1e9 / elapsed, 4),
+        link_us_per_packet=round(sum(link_busy) / 1000 / max(received, 1), 3),
+        accelerated=accelerated,
     )
 
 
@@ -184,11 +198,19 @@ def _wrong(call: _Call, suite: str, index: int) -> int:
     return wrong
 
 
-def _relay_thread() -> int:
+def _wait_loaded(link: AcceleratorLink, keys: int) -> None:
+    end = time.monotonic() + DRAIN
+    while link.stats().loads < keys:
+        if time.monotonic() > end:
+            raise RuntimeError(f"the accelerator has {link.stats().loads} of {keys} keys")
+        time.sleep(0.001)
+
+
+def _thread(name: str) -> int:
     for task in Path("/proc/self/task").iterdir():
-        if (task / "comm").read_text().strip() == "ums-relay":
+        if (task / "comm").read_text().strip() == name:
             return int(task.name)
-    raise RuntimeError("no relay thread")
+    raise RuntimeError(f"no thread {name}")
 
 
 def _pin(thread: int) -> None:
