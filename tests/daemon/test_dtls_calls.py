@@ -342,7 +342,7 @@ async def main():
         assert "a=crypto" in made.sdp
 
 asyncio.run(main())
-print([name for name in ("OpenSSL", "cryptography") if name in sys.modules])
+print([name for name in ("OpenSSL", "cryptography", "h11", "asn1crypto") if name in sys.modules])
 """
     tests = __file__.rsplit("/daemon/", 1)[0]
     done = subprocess.run(
