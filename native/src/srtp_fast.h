@@ -1,30 +1,12 @@
 /*
  * The fast path of begin: what nearly every packet is. RTP without extension, of a stream that is known and in order,
  * under a key that is not near its limits. Its index and header come from a few comparisons; whatever is not so simple
- * goes the long way (srtp.c), which this path may always leave to.
+ * goes the long way (srtp_long.c), which this path may always leave to.
  */
 #ifndef UMS_SRTP_FAST_H
 #define UMS_SRTP_FAST_H
 
-#include "srtp.h"
-
-#define LIKELY(x) __builtin_expect((x) != 0, 1)
-#define UNLIKELY(x) __builtin_expect((x) != 0, 0)
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-ALWAYS_INLINE void fill_item(ums_item *item, ums_srtp *c, ums_packet *p, ums_stream *s) {
-  item->job.data = p->data;
-  item->ctx = c;
-  item->packet = p;
-  item->stream = s;
-}
-
-/* What receiving needs to commit; sending has committed already. */
-ALWAYS_INLINE void fill_commit(ums_item *item, ums_master *m, uint32_t ssrc, uint64_t index) {
-  item->master = m;
-  item->ssrc = ssrc;
-  item->index = index;
-}
+#include "srtp_parts.h"
 
 static __attribute__((noinline)) ums_stream *look_up(ums_srtp *c, uint32_t ssrc) {
   ums_stream *s = ums_streams_find(&c->streams, ssrc);

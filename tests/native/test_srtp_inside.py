@@ -18,7 +18,7 @@ SOURCE = Path(__file__).with_name("srtp_inside.c")
 CASES = re.findall(r"^    CASE\((\w+)\)", SOURCE.read_text(), re.M)
 PARTS = ("core", "arena", "suite", "kdf", "engine", "engine_portable", "engine_self_test")
 PRIMITIVES = ("aes_vector", "aes_word", "ghash", "hmac_sha1", "hmac_sha1_lanes", "sha1")
-OURS = ("index", "layout", "stream", "context", "srtp")
+OURS = ("index", "layout", "stream", "context", "srtp", "srtp_long")
 COMPILER = shutil.which(os.environ.get("CC", "cc"))
 
 
