@@ -160,7 +160,7 @@ def test_both_sides_get_the_same_keys(mux: bool, policy: SecurityPolicy) -> None
     "name", ["AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"]
 )
 def test_each_profile_alone_gives_keys_of_its_lengths(name: str) -> None:
-    """DTLS-11, DTLS-12, DTLS-14."""
+    """DTLS-11, DTLS-12, DTLS-14, SRTP-16: and all else is as by default, without an MKI."""
     calls = DtlsPair(End("alice", "192.0.2.10", profiles=(name,)), End("bob", "192.0.2.20"))
     if name.endswith("_32"):
         calls.bob = End("bob", "192.0.2.20", profiles=(name,))
@@ -168,6 +168,8 @@ def test_each_profile_alone_gives_keys_of_its_lengths(name: str) -> None:
     keys = calls.alice.keys[Component.BOTH][0]
     assert keys.suite.name == name
     assert (len(keys.send.key), len(keys.send.salt)) == (keys.suite.key_length, keys.suite.salt_length)
+    assert keys.receive_window == SecurityPolicy().audio_window
+    assert [(one.mki, one.lifetime) for one in (keys.send, *keys.receive)] == [(None, None), (None, None)]
 
 
 @pytest.mark.parametrize("policy", [SecurityPolicy(), PASSIVE], ids=["active", "passive"])

@@ -6,7 +6,7 @@ import pytest
 from aioice import stun
 
 from ueagent.model.media import Place
-from ueagent.negotiation.ice_lite import MAX_PLACES, IceLite
+from ueagent.negotiation.ice_lite import MAX_PLACES, Checked, IceLite
 from ueagent.wire.ice_attributes import IceCredentials
 
 HERE, ELSEWHERE = Place("192.0.2.7", 5000), Place("192.0.2.8", 5000)
@@ -78,19 +78,18 @@ def test_check_that_is_quicker_than_the_answer_is_answered() -> None:
         {"message_class": stun.Class.RESPONSE},
     ],
 )
-def test_who_cannot_show_the_credentials_moves_a_counter_and_nothing_else(change: dict[str, object]) -> None:
+def test_who_cannot_show_the_credentials_is_refused_and_changes_nothing(change: dict[str, object]) -> None:
     ice = agent()
     assert ice.ours.ufrag == "AAECAwQF"
     checked = ice.check(check(ice, **change, **{"USE-CANDIDATE": None}), HERE)  # type: ignore[arg-type]
-    assert (checked.reply, checked.nominated, ice.refused) == (None, False, 1)
+    assert (checked.reply, checked.nominated, checked.refused) == (None, False, True)
     assert (ice.path, ice.latest, ice.knows(HERE)) == (None, None, False)
 
 
 @pytest.mark.parametrize("data", [b"\x00", bytes(20), b"\x00\x01\x00\x00\x21\x12\xa4\x42" + bytes(12)])
-def test_what_is_no_check_moves_a_counter(data: bytes) -> None:
+def test_what_is_no_check_is_refused(data: bytes) -> None:
     ice = agent()
-    assert ice.check(data, HERE).reply is None
-    assert ice.refused == 1
+    assert ice.check(data, HERE) == Checked(refused=True)
 
 
 def test_check_without_fingerprint_is_refused() -> None:
@@ -98,13 +97,13 @@ def test_check_without_fingerprint_is_refused() -> None:
     ice = agent()
     data = bytearray(check(ice)[:-8])
     data[2:4] = (len(data) - 20).to_bytes(2, "big")
-    assert ice.check(bytes(data), HERE).reply is None
+    assert ice.check(bytes(data), HERE).refused
 
 
 def test_indication_is_no_check() -> None:
     ice = agent()
     checked = ice.check(check(ice, message_class=stun.Class.INDICATION, **{"USE-CANDIDATE": None}), HERE)
-    assert (checked.reply, ice.path, ice.refused) == (None, None, 0)
+    assert (checked, ice.path, ice.latest) == (Checked(), None, None)
 
 
 def test_peer_that_thinks_itself_controlled_is_told() -> None:

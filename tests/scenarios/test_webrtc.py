@@ -22,8 +22,10 @@ from ueagent.session.commands import (
     DatagramReceived,
     Evidence,
     OfferFailed,
+    TimerFired,
 )
-from ueagent.session.effects import Effect, SendDatagram, SetIce, SetPeer
+from ueagent.session.effects import Effect, Notify, SendDatagram, SetIce, SetPeer
+from ueagent.wire.stun import StunType, build_stun
 
 WEB = SecurityPolicy(webrtc=True)
 INTEGRITY = Evidence(Signalling.INTEGRITY)  # nothing was announced
@@ -219,6 +221,21 @@ def test_early_hello_is_answered_where_the_check_came_from() -> None:
     (hello,) = (d for d, _ in sent(comes(bob, check(credentials(answer), nominate=True))) if d[0] == 22)
     comes(alice, check(credentials(offer)))
     assert [(data[0], to) for data, to in sent(comes(alice, hello))] == [(22, BROWSER)]
+
+
+@pytest.mark.parametrize("setup", ["active", "passive"])
+def test_line_without_any_check_is_given_up(setup: str) -> None:
+    """DTLS-23: in either role, as where the far side is silent."""
+    alice, _ = answered_call(setup)
+    effects = alice.session.receive(TimerFired(0), 16.0)
+    assert [effect.reason for effect in effects if isinstance(effect, Notify)] == ["handshake_timeout"]
+
+
+def test_keepalives_count_as_nothing() -> None:
+    """RFC 8445, 11: binding indications without credentials."""
+    alice, _ = answered_call()
+    assert comes(alice, build_stun(StunType.INDICATION, bytes(12), (), None)) == []
+    assert alice.session.refused_checks(0) == 0
 
 
 # ------------------------------------------------------------------------------------------------------ our answer --

@@ -1,8 +1,8 @@
 """ICE as a lite agent: connectivity checks are answered, none is sent. RFC 8445, 7.3, 8.2; RFC 7675 for the far side.
 
-A check is a Binding request with the credentials that offer and answer exchanged. Whoever cannot show them gets no
-answer and moves a counter; the first octet after that which changes anything is behind `StunMessage.authentic`. The
-far side chooses the path: the last place that a check nominated is where everything goes.
+A check is a Binding request with the credentials that offer and answer exchanged. Whoever cannot show them is told
+nothing, against RFC 8489, 9.1.3: an error to everybody would reach whomever the sender says it is. Nothing changes
+before `StunMessage.authentic`. The far side chooses the path: the last place that a check nominated.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ _KNOWN: Final = frozenset(StunName)
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of one STUN datagram. `nominated`: the path is another one from here on."""
+    """What came of one STUN datagram. `nominated`: the path is another one from here on. `refused`: nobody vouches."""
 
     reply: bytes | None = field(default=None, repr=False)
     nominated: bool = False
+    refused: bool = False
 
 
 class IceLite:
@@ -52,7 +53,6 @@ class IceLite:
         self.ours = IceCredentials(_characters(rng(UFRAG_OCTETS)), _characters(rng(PASSWORD_OCTETS)))
         self.theirs: IceCredentials | None = None  # None: no answer yet; checks may well be quicker
         self.path: Place | None = None  # what the far side nominated
-        self.refused = 0  # datagrams that nobody could answer for
         self._places: dict[Place, None] = {}
 
     @property
@@ -69,14 +69,14 @@ class IceLite:
         try:
             message = parse_stun(data)
         except MalformedMessage:
-            return self._refuse()
+            return Checked(refused=True)
+        if message.type == StunType.INDICATION:
+            return Checked()  # keeps a binding open, has no credentials and asks for nothing (RFC 8445, 11)
         password = self.ours.password.encode("ascii")
-        if message.type not in (StunType.REQUEST, StunType.INDICATION) or not message.fingerprint:
-            return self._refuse()
+        if message.type != StunType.REQUEST or not message.fingerprint:
+            return Checked(refused=True)
         if not self._is_for_us(message) or not message.authentic(password):
-            return self._refuse()
-        if message.type != StunType.REQUEST:
-            return Checked()  # an indication keeps a binding open and asks for nothing
+            return Checked(refused=True)
         return self._answer(message, source, password)
 
     def _answer(self, message: StunMessage, source: Place, password: bytes) -> Checked:
@@ -103,10 +103,6 @@ class IceLite:
         if self.theirs is None:
             return name.startswith(f"{self.ours.ufrag}:".encode("ascii"))
         return name == f"{self.ours.ufrag}:{self.theirs.ufrag}".encode("ascii")
-
-    def _refuse(self) -> Checked:
-        self.refused += 1
-        return Checked()
 
 
 def _reply(kind: StunType, request: StunMessage, attributes: tuple[StunAttribute, ...], password: bytes) -> bytes:

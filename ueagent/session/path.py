@@ -114,9 +114,11 @@ class Path:
     def _check(self, served: list[IceLite], happened: DatagramReceived) -> list[Effect]:
         for ice in dict.fromkeys(served):
             checked = ice.check(happened.data, happened.source)
-            if checked.reply is None:
+            if checked.refused:
                 continue
-            effects: list[Effect] = [SendDatagram(self._line, checked.reply, happened.source, happened.rtcp)]
+            effects: list[Effect] = []
+            if checked.reply is not None:
+                effects.append(SendDatagram(self._line, checked.reply, happened.source, happened.rtcp))
             if checked.nominated:
                 self.chosen = happened.source
                 port = self.chosen.port
