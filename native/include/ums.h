@@ -150,8 +150,8 @@ size_t ums_engine_count(void);
 const ums_engine *ums_engine_at(size_t i);           /* NULL when out of range */
 const ums_engine *ums_engine_find(const char *name); /* NULL when unknown */
 
-/* Known answers: FIPS-197, SP 800-38A/D, RFC 2202, RFC 3711 B, RFC 6188, RFC 7714, packets of RFC 4771. `failed`, when not NULL, gets the
- * name of the first test that failed, or NULL. UMS_UNSUPPORTED when probe() says no. */
+/* Known answers: FIPS-197, SP 800-38A/D, RFC 2202, RFC 3711 B, RFC 6188, RFC 7714, and packets of RFC 4771. `failed`,
+ * when not NULL, gets the name of the first test that failed, or NULL. UMS_UNSUPPORTED when probe() says no. */
 ums_status ums_engine_self_test(const ums_engine *e, const char **failed);
 /* Makes the named test see a wrong answer, so that it can be shown to bite; NULL switches it off. Test hook. */
 void ums_engine_corrupt_test(const char *test_name);
