@@ -33,12 +33,14 @@ class UdpPair:
         """Bound to ports of the system's choice. ResourceError when there is no pair."""
         loop = asyncio.get_running_loop()
         sockets = _bound_pair(address)
+        transports: list[asyncio.DatagramTransport] = []
         try:
-            transports = []
             for rtcp, bound in enumerate(sockets):
                 transport, _ = await loop.create_datagram_endpoint(_to(receiver, bool(rtcp)), sock=bound)
                 transports.append(transport)
         except BaseException:
+            for transport in transports:
+                transport.close()  # first: the loop must not watch a descriptor that is somebody else's by then
             for bound in sockets:
                 bound.close()
             raise
