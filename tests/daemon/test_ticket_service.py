@@ -35,7 +35,7 @@ from ueagent.keymgmt.mikey_exchange import (
     PutMikey,
     SendKmsRequest,
 )
-from ueagent.keymgmt.mikey_protection import KmsAccount
+from ueagent.keymgmt.mikey_protection import MIKEY_1, KmsAccount
 from ueagent.lab.faults import KmsFault
 from ueagent.lab.kms_service import KmsService
 
@@ -290,5 +290,21 @@ def test_agent_that_ends_or_cannot_begin_has_wiped_its_key(tmp_path: Path) -> No
         for ended in (agent, second):
             assert ended._tickets is not None
             assert len((await ended._tickets.account()).psk) == 0
+
+    run(tmp_path, test)
+
+
+def test_profile_of_calls_is_a_setting(tmp_path: Path) -> None:
+    """KMS-21, KMS-34."""
+
+    async def test(kms: KmsService) -> None:
+        usual = service_of(by_psk(kms, tmp_path, ALICE)).profile
+        assert (usual.application, usual.any_application, MIKEY_1 in usual.accept) == (b"IMS-MEDIA", False, False)
+        keys = {"application": "OTHER-MEDIA", "any_application": True, "mikey_1": True}
+        alice = service_of(by_psk(kms, tmp_path, ALICE, **keys))
+        set_so = alice.profile
+        assert (set_so.application, set_so.any_application, MIKEY_1 in set_so.accept) == (b"OTHER-MEDIA", True, True)
+        ticket = await alice.ticket_for(wish_of(alice), ALICE.encode(), alice.profile)
+        assert ticket.terms.applications == (b"OTHER-MEDIA",)
 
     run(tmp_path, test)

@@ -86,6 +86,9 @@ class KmsConfig:
     retries: int = 2
     foreign: tuple[str, ...] = ()
     ca_file: str | None = None
+    application: str = "IMS-MEDIA"
+    any_application: bool = False
+    mikey_1: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,10 @@ def _media_types() -> Check:
     return Check("a list of different media types in lower case", lambda value: _each(_MEDIA_TYPE, names.read(value)))
 
 
+def _application() -> Check:
+    return Check("1 to 64 printable characters", lambda value: _matching(_APPLICATION, value))
+
+
 def _target() -> Check:
     return Check("a path with its query, as in a request line", lambda value: _matching(_TARGET, value))
 
@@ -306,6 +313,7 @@ _URI: Final = re.compile(r"(?:sips?|tel):[!-~]+")
 _URL: Final = re.compile(r"https?://[!-~]+")
 _TARGET: Final = re.compile(r"/[!-~]*")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+_APPLICATION: Final = re.compile(r"[!-~]{1,64}")
 _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 # ------------------------------------------------------------------------------------------------------------ rows --
@@ -417,6 +425,9 @@ SECTIONS: Final = (
         Key("retries", _integer(0, 10), "of a request, each a new message (KMS-13)"),
         Key("foreign", _foreign(), "further KMSs: their own tickets are resolved there, all others by ours (KMS-43)"),
         Key("ca_file", _path(), "PEM, who vouches for https: of KMS and BSF; default: what the system trusts"),
+        Key("application", _application(), "what tickets for calls are for (IDRapp, KMS-34)"),
+        Key("any_application", _boolean(), "take calls whose tickets are for something else (KMS-34)"),
+        Key("mikey_1", _boolean(), "understand MIKEY-1 and HMAC-SHA-1 of others (KMS-21, KMS-23)"),
     )),
     Section("credentials", CredentialsConfig, "The key shared with a KMS (KMS-1..8); it stands in a file.", (
         Key("provider", _one_of("none", "psk", "gba", "modem"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from ueagent.daemon.config import CredentialsConfig, KmsConfig
@@ -19,7 +20,7 @@ from ueagent.errors import AgentError, KmsError, UsageError
 from ueagent.keymgmt import kms
 from ueagent.keymgmt.kms import GrantedTicket, PendingRequest, PendingResolve, ResolvedTicket, TicketCache, TicketWish
 from ueagent.keymgmt.mikey_exchange import KmsReply, KmsUnreachable, SendKmsRequest
-from ueagent.keymgmt.mikey_protection import KmsAccount, Profile
+from ueagent.keymgmt.mikey_protection import MIKEY_1, KmsAccount, Profile
 from ueagent.keymgmt.mikey_replay import RateLimit, ReplayCache
 from ueagent.keymgmt.mikey_ticket import ReceivedTransfer
 from ueagent.model.keys import Secret
@@ -152,7 +153,6 @@ def create_ticket_service(
     credentials: CredentialsConfig,
     rng: Callable[[int], bytes],
     clock: Callable[[], float],
-    profile: Profile | None = None,
 ) -> TicketService | None:
     """None without credentials. UsageError `bad_config`, `bad_url`."""
     if credentials.provider == "none":
@@ -167,7 +167,14 @@ def create_ticket_service(
     identities = [identity.encode("ascii") for identity in credentials.identities]
     tls = _trust(config.ca_file)
     provider = provider_of(credentials, Surroundings(rng, clock, tls))
-    return TicketService(bindings, home, identities, provider, KmsClient(bindings, provider, tls), rng, clock, profile)
+    client, profile = KmsClient(bindings, provider, tls), profile_of(config)
+    return TicketService(bindings, home, identities, provider, client, rng, clock, profile)
+
+
+def profile_of(config: KmsConfig) -> Profile:
+    """What is sent and accepted in calls. Messages have their own application."""
+    profile = Profile(application=config.application.encode("ascii"), any_application=config.any_application)
+    return replace(profile, accept=(*profile.accept, MIKEY_1)) if config.mikey_1 else profile
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext | None:
