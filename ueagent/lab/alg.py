@@ -16,12 +16,13 @@ from enum import StrEnum
 from typing import Final
 
 from ueagent.errors import NegotiationFailed
-from ueagent.lab import alg_dtls
+from ueagent.lab import alg_dtls, alg_streams
 from ueagent.lab.alg_lines import Rng, answer_line, draft_answer, fresh_line, key_of, selectable
 from ueagent.lab.dtls_agw import DtlsOrder
 from ueagent.lab.faults import Fault, Indication
 from ueagent.lab.srtp_set import PROFILES, ParameterSet
-from ueagent.model.media import Endpoint, transport_named
+from ueagent.lab.stream_agw import BridgeOrder
+from ueagent.model.media import Endpoint, MediaKind, Transport, transport_named
 from ueagent.negotiation.offer_answer import ICE
 from ueagent.wire.sdp import MediaSection, Sdp
 from ueagent.wire.sdp_attributes import SdesCrypto, build_3ge2ae, build_crypto, read_3ge2ae, read_crypto
@@ -47,6 +48,8 @@ class AlgConfig:
 
     agreed: bool = False
     agreed_dtls: bool = False
+    agreed_streams: frozenset[MediaKind] = frozenset()
+    bfcp_active_is_client: bool = False  # BFCP-4
     dtls_first: bool = False  # what the UE is offered where both are agreed on
     gateway: alg_dtls.Gateway | None = None
     aware: bool = True
@@ -68,6 +71,7 @@ class StreamOrder:
     rx: ParameterSet | None = None
     tx: ParameterSet | None = None
     dtls: DtlsOrder | None = None
+    stream: BridgeOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,9 @@ class _Line:
     ue: SdesCrypto | None = None
     own: SdesCrypto | None = None
     dtls: alg_dtls.DtlsLine | None = None
+    kind: MediaKind | None = None  # of a line that is no RTP
+    ue_offers: bool = True
+    ue_opens: bool = False
 
 
 _UNUSED: Final = _Line(Handling.UNTOUCHED, "", "")
@@ -104,9 +111,10 @@ class AlgDialog:
             sdp,
             core,
             [
-                _bare(s, line.core_proto) if line.handling is Handling.E2AE else s
+                self._to_core(s, line) if line.handling is Handling.E2AE else s
                 for s, line in zip(sdp.media, lines, strict=True)
             ],
+            lines,
         )
 
     def answer_to_ue(self, sdp: Sdp, access: Mapping[int, Endpoint]) -> Sdp:
@@ -116,15 +124,23 @@ class AlgDialog:
         self._draft = tuple(line for line, _ in done)
         muxed = [at for at, line in enumerate(self._draft) if line.dtls is not None and line.dtls.mux and at in access]
         ours = dict(access) | {at: replace(access[at], rtcp_port=access[at].rtp_port) for at in muxed}
-        return _each(sdp, ours, [section for _, section in done])
+        return _each(sdp, ours, [section for _, section in done], self._draft)
 
     def early_orders(self) -> tuple[DtlsOrder | None, ...]:
         """EDGE-17: what a gateway could begin with that does not wait for the answer."""
         return tuple(None if line.dtls is None else line.dtls.order() for line in self._draft)
 
+    def _to_core(self, section: MediaSection, line: _Line) -> MediaSection:
+        if line.kind is None:
+            return _bare(section, line.core_proto)
+        return alg_streams.to_core(section, line.core_proto)
+
     def _line_of_ue_offer(self, at: int, section: MediaSection, managed: bool) -> _Line:
         """`managed`: a=key-mgmt stands at session level."""
         transport = transport_named(section.proto)
+        kind = alg_streams.stream_kind(section)
+        if section.port and transport is not None and transport.fingerprint and kind is not None:
+            return self._stream_of_ue_offer(at, section, kind, transport.plain)
         if section.port == 0 or transport is None or not transport.rtp:
             return _UNUSED
         crypto = tuple(read_crypto(section)[0]) if transport.sdes else ()
@@ -158,6 +174,18 @@ class AlgDialog:
         line = alg_dtls.offered_by_ue(section, before.dtls if before else None, gateway, self._rng)
         return _Line(Handling.E2AE, section.proto, plain, dtls=line)
 
+    def _stream_of_ue_offer(self, at: int, section: MediaSection, kind: MediaKind, plain: str) -> _Line:
+        """EDGE-13, EDGE-14. Without `requested` it is none of the edge's business (EDGE-15)."""
+        gateway = self.config.gateway
+        if read_3ge2ae(section) != "requested" or not self.config.aware or gateway is None:
+            return _UNUSED
+        if kind not in self.config.agreed_streams:
+            detail = f"3ge2ae:requested without {alg_streams.TOKENS[kind]} in the registration"
+            raise NegotiationFailed("not_agreed", detail, field="a=3ge2ae")
+        before = self._before(at)
+        line = alg_dtls.offered_by_ue(section, before.dtls if before else None, gateway, self._rng)
+        return _Line(Handling.E2AE, section.proto, plain, dtls=line, kind=kind)
+
     def _answered_to_ue(self, at: int, section: MediaSection) -> tuple[_Line, MediaSection]:
         line = self._draft[at]
         if section.port == 0 or line.handling is not Handling.E2AE:
@@ -186,6 +214,9 @@ class AlgDialog:
             return replace(line, handling=Handling.PLAIN, dtls=None), _bare(section, line.core_proto)
         indication = _INDICATIONS.get(self.config.indication)
         attributes = [*([indication] if indication else []), *alg_dtls.written(line.dtls, self.config.fault)]
+        if line.kind is not None:
+            line = replace(line, ue_opens=not alg_streams.opens(section, answer=True))
+            return line, alg_streams.to_ue(section, line.ue_proto, attributes)
         return line, _bare(section, line.ue_proto).with_attributes(attributes)
 
     # --------------------------------------------------------------------------------------- the core has offered --
@@ -194,17 +225,21 @@ class AlgDialog:
         """EDGE-4, EDGE-9: the core's offer as the UE gets it. `rekey` draws new keys for lines already secured."""
         lines = tuple(self._line_of_core_offer(at, section, rekey) for at, section in enumerate(sdp.media))
         self._draft = lines
-        return _each(sdp, access, [self._offered_to_ue(s, line) for s, line in zip(sdp.media, lines, strict=True)])
+        sections = [self._offered_to_ue(s, line) for s, line in zip(sdp.media, lines, strict=True)]
+        return _each(sdp, access, sections, lines)
 
     def answer_from_ue(self, sdp: Sdp, core: Mapping[int, Endpoint]) -> Sdp:
         """EDGE-5: the UE's answer as the core gets it. NegotiationFailed when it does not fit our offer."""
         _same_shape(sdp, self._draft)
         done = [self._answered_by_ue(line, section) for line, section in zip(self._draft, sdp.media, strict=True)]
         self._draft = tuple(line for line, _ in done)
-        return _each(sdp, core, [section for _, section in done])
+        return _each(sdp, core, [section for _, section in done], self._draft)
 
     def _line_of_core_offer(self, at: int, section: MediaSection, rekey: bool) -> _Line:
         transport = transport_named(section.proto)
+        kind = alg_streams.stream_kind(section)
+        if section.port and transport is not None and kind is not None:
+            return self._stream_of_core_offer(at, kind, transport, rekey)
         if section.port == 0 or transport is None or not transport.rtp:
             return _UNUSED
         if transport.sdes or transport.fingerprint:
@@ -223,12 +258,25 @@ class AlgDialog:
             offered = tuple(fresh_line(tag, suite, self._rng) for tag, suite in enumerate(self.config.suites, start=1))
         return _Line(Handling.E2AE, _SECURE[transport.plain], section.proto, offered)
 
+    def _stream_of_core_offer(self, at: int, kind: MediaKind, transport: Transport, rekey: bool) -> _Line:
+        gateway, agreed = self.config.gateway, kind in self.config.agreed_streams
+        if transport.fingerprint or gateway is None or not agreed or self.config.lying:
+            return _UNUSED
+        before = self._before(at)
+        line = alg_dtls.offer_to_ue(before.dtls if before else None, gateway, self._rng, rekey=rekey)
+        if kind is MediaKind.MSRP:  # MSRP-6
+            line = replace(line, own=replace(line.own, tls_id=None))
+        secure = alg_streams.SECURE[transport.plain]
+        return _Line(Handling.E2AE, secure, transport.plain, dtls=line, kind=kind, ue_offers=False)
+
     def _offered_to_ue(self, section: MediaSection, line: _Line) -> MediaSection:
         leaked = self.config.fault is Fault.LEAKED_APPLIED or not self.config.aware
         if line.handling is not Handling.E2AE:
             return section if leaked or line.handling is Handling.UNTOUCHED else section.without_attributes("3ge2ae")
         if line.dtls is not None:
             attributes = [build_3ge2ae("applied"), *alg_dtls.written(line.dtls, self.config.fault)]
+            if line.kind is not None:
+                return alg_streams.to_ue(section, line.ue_proto, attributes)
             return _bare(section, line.ue_proto).with_attributes(attributes)
         lines = () if self.config.fault is Fault.MISSING_CRYPTO else line.offered
         return _bare(section, line.ue_proto).with_attributes(self._written(lines, build_3ge2ae("applied")))
@@ -241,7 +289,10 @@ class AlgDialog:
         if line.dtls is not None:
             if section.proto != line.ue_proto:
                 raise NegotiationFailed("bad_answer", f"wanted {line.ue_proto}", field="m=")
-            return replace(line, dtls=alg_dtls.answered_by_ue(section, line.dtls)), _bare(section, line.core_proto)
+            line = replace(line, dtls=alg_dtls.answered_by_ue(section, line.dtls))
+            if line.kind is not None:
+                line = replace(line, ue_opens=alg_streams.opens(section, answer=True))
+            return line, self._to_core(section, line)
         crypto, invalid = read_crypto(section)
         if section.proto != line.ue_proto or len(crypto) != 1 or invalid:
             raise NegotiationFailed("bad_answer", f"wanted {line.ue_proto} with exactly one a=crypto", field="a=crypto")
@@ -272,6 +323,8 @@ class AlgDialog:
         return tuple(line.handling for line in self._lines)
 
     def _order(self, line: _Line, before: _Line | None) -> StreamOrder:
+        if line.dtls is not None and line.handling is Handling.E2AE and line.kind is not None:
+            return StreamOrder(line.handling, stream=self._bridge(line, line.dtls))
         if line.dtls is not None and line.handling is Handling.E2AE:
             return StreamOrder(line.handling, dtls=line.dtls.order())
         if line.handling is not Handling.E2AE or line.ue is None or line.own is None:
@@ -281,6 +334,18 @@ class AlgDialog:
         if self.config.fault is Fault.WRONG_KEY:
             rx, tx = (key_of(fresh_line(1, line.own.suite, self._rng)) if keys else None for keys in (rx, tx))
         return StreamOrder(line.handling, rx, tx)
+
+    def _bridge(self, line: _Line, agreed: alg_dtls.DtlsLine) -> BridgeOrder | None:
+        """Who is TLS client: who opens; with BFCP who has offered (BFCP-4); with T.38 who is active."""
+        order = agreed.order()
+        if order is None:
+            return None
+        client = not line.ue_opens
+        if line.kind is MediaKind.UDPTL:
+            client = order.client
+        elif line.kind is MediaKind.BFCP and not self.config.bfcp_active_is_client:
+            client = not line.ue_offers
+        return BridgeOrder(line.ue_opens, client, order.fingerprints, order.ids)
 
     def _before(self, at: int) -> _Line | None:
         return self._lines[at] if at < len(self._lines) else None
@@ -299,16 +364,19 @@ def rtp_lines(sdp: Sdp) -> list[int]:
     ]
 
 
-def _each(sdp: Sdp, endpoints: Mapping[int, Endpoint], sections: Sequence[MediaSection]) -> Sdp:
-    """`sdp` with these media sections, those in use moved to the gateway's endpoints."""
+def _each(sdp: Sdp, endpoints: Mapping[int, Endpoint], sections: Sequence[MediaSection], lines: Sequence[_Line]) -> Sdp:
+    """`sdp` with these media sections, those in use and not left alone moved to the gateway's endpoints."""
     for at, section in enumerate(sections):
-        sdp = sdp.with_media(at, _moved(section, endpoints[at]) if section.port and at in endpoints else section)
+        ours = section.port and at in endpoints and lines[at].handling is not Handling.UNTOUCHED
+        sdp = sdp.with_media(at, _moved(section, endpoints[at]) if ours else section)
     session = sdp.session.without_attributes(*ICE)
     return sdp.with_session(session.without(lambda a: a.name == "group" and (a.value or b"").startswith(b"BUNDLE")))
 
 
 def _moved(section: MediaSection, endpoint: Endpoint) -> MediaSection:
     """At the gateway's endpoint: neither ICE nor rtcp-mux of the other side go through it."""
+    if alg_streams.stream_kind(section) is not None:
+        return alg_streams.moved(section, endpoint)
     moved = section.without_attributes("rtcp", "rtcp-mux", "rtcp-mux-only", *ICE)
     moved = moved.with_port(endpoint.rtp_port).with_address(endpoint.address)
     if endpoint.rtcp_port == endpoint.rtp_port:

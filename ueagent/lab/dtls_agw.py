@@ -72,7 +72,7 @@ class DtlsPort:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._limit = self._loop.call_later(GIVE_UP, self._fail, "no DTLS handshake in time")
-        self._connection = SSL.Connection(_context(own, order.fingerprints, suites))
+        self._connection = SSL.Connection(context_of(own, order.fingerprints, suites, SSL.DTLS_METHOD))
         self._connection.set_ciphertext_mtu(MTU)
         if order.client:
             self._connection.set_connect_state()
@@ -99,17 +99,21 @@ class DtlsPort:
             if self._waiting:
                 self._connection.do_handshake()
             else:
-                self._connection.recv(_READ)  # a repeated flight is answered, and nothing else is expected
+                while True:
+                    self._received(self._connection.recv(_READ))
         except SSL.WantReadError:
             self._flush()
             return
         except SSL.Error as error:
             self._flush()
-            self._fail(_reason(error))
+            self._fail(reason_of(error))
             return
         self._flush()
         if self._waiting:
             self._finish()
+
+    def _received(self, data: bytes) -> None:
+        """SRTP has nothing to say here: only a repeated flight is expected, and answered."""
 
     def _finish(self) -> None:
         name = self._connection.get_selected_srtp_profile()
@@ -150,7 +154,7 @@ class DtlsPort:
         try:
             self._connection.DTLSv1_handle_timeout()
         except SSL.Error as error:
-            self._fail(_reason(error))
+            self._fail(reason_of(error))
             return
         self._flush()
 
@@ -160,14 +164,18 @@ class DtlsPort:
             self._failed(reason)
 
 
-def _context(own: SelfSigned, fingerprints: tuple[Fingerprint, ...], suites: Sequence[str]) -> SSL.Context:
-    context = SSL.Context(SSL.DTLS_METHOD)
+def context_of(
+    own: SelfSigned, fingerprints: tuple[Fingerprint, ...], suites: Sequence[str] = (), method: int = SSL.TLS_METHOD
+) -> SSL.Context:
+    """`suites` are those of SRTP. The UE must show a certificate with one of `fingerprints`."""
+    context = SSL.Context(method)
     context.set_options(SSL.OP_NO_QUERY_MTU | SSL.OP_NO_TICKET)
     context.set_cipher_list(b"ECDHE+AESGCM")
     context.use_certificate(x509.load_der_x509_certificate(own.certificate))
     key = serialization.load_der_private_key(own.private_key.reveal(), None)
     context.use_privatekey(key)  # type: ignore[arg-type]  # ECDSA, as it was made
-    context.set_tlsext_use_srtp(b":".join(profile for suite, profile in PROFILES.items() if suite in suites))
+    if suites:
+        context.set_tlsext_use_srtp(b":".join(profile for suite, profile in PROFILES.items() if suite in suites))
 
     def matches(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         octets = certificate.to_cryptography().public_bytes(serialization.Encoding.DER)
@@ -177,6 +185,6 @@ def _context(own: SelfSigned, fingerprints: tuple[Fingerprint, ...], suites: Seq
     return context
 
 
-def _reason(error: SSL.Error) -> str:
+def reason_of(error: SSL.Error) -> str:
     reasons = [part[2] for part in error.args[0]] if error.args and isinstance(error.args[0], list) else []
     return next((str(word) for word in reasons if word), "closed by the UE")

@@ -14,16 +14,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from ueagent.errors import NegotiationFailed, UsageError
 from ueagent.lab import alg_dtls
 from ueagent.lab.agw import Gateway, Stream
 from ueagent.lab.alg import AlgConfig, AlgDialog, Handling, StreamOrder, rtp_lines
+from ueagent.lab.alg_streams import TOKENS, remote_of, stream_kind, stream_lines
 from ueagent.lab.capture import Datagram, Side, Tap
 from ueagent.lab.faults import Fault, Indication, Mode
 from ueagent.lab.registrar import DTLS, OWN_LIST, RegisterRequest, RegisterResponse, Registrar
 from ueagent.lab.sockets import LOOPBACK, address_of
 from ueagent.lab.srtp_set import PROFILES
+from ueagent.lab.stream_agw import Bridge, open_bridge
 from ueagent.model.media import Endpoint
 from ueagent.wire.sdp import Sdp, build_sdp, parse_sdp
 
@@ -44,6 +47,7 @@ class EdgeConfig:
     own_list: tuple[str, ...] = OWN_LIST
     dtls_unannounced: bool = False
     dtls_passive: bool = False
+    bfcp_active_is_client: bool = False  # BFCP-4: else the answerer is TLS server
     address: str = LOOPBACK
     rng: Callable[[int], bytes] = secrets.token_bytes
     now: Callable[[], float] = time.time
@@ -63,6 +67,7 @@ class Call:
     binding: str
     dialog: AlgDialog
     streams: dict[int, Stream] = field(default_factory=dict)
+    bridges: dict[int, Bridge] = field(default_factory=dict)  # of MSRP, BFCP and T.38
     remotes: dict[tuple[int, Side], Endpoint | None] = field(default_factory=dict)  # signalled, not yet in force
     failures: dict[int, str] = field(default_factory=dict)  # EDGE-16, by number of the m-line
 
@@ -130,6 +135,8 @@ class Edge:
         here = self._calls.pop(call, None)
         for stream in here.streams.values() if here else ():
             self._gateway.close_stream(stream.id)
+        for bridge in here.bridges.values() if here else ():
+            bridge.close()
 
     def handlings(self, call: str) -> tuple[Handling, ...]:
         """What the edge does with each media line."""
@@ -152,7 +159,8 @@ class Edge:
         """Whether every stream of the call passes packets within that time: handshakes take a while."""
         try:
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*(stream.ready.wait() for stream in self.streams(call)))
+                ready = [stream.ready for stream in self.streams(call)] + [line.ready for line in self.bridges(call)]
+                await asyncio.gather(*(event.wait() for event in ready))
         except TimeoutError:
             return False
         return True
@@ -160,6 +168,10 @@ class Edge:
     def streams(self, call: str) -> tuple[Stream, ...]:
         """The gateway's streams of a call, by media line."""
         return tuple(stream for _, stream in sorted(self._call(call).streams.items()))
+
+    def bridges(self, call: str) -> tuple[Bridge, ...]:
+        """The gateway's connections for MSRP, BFCP and T.38 of a call, by media line."""
+        return tuple(bridge for _, bridge in sorted(self._call(call).bridges.items()))
 
     def wire(self, call: str) -> list[Datagram]:
         """What has crossed the access side of a call."""
@@ -170,7 +182,8 @@ class Edge:
         return tuple(self._calls)
 
     def close(self) -> None:
-        self._calls.clear()
+        for call in list(self._calls):
+            self.release(call)
         self._gateway.close()
 
     # --------------------------------------------------------------------------------------------------- inside --
@@ -206,8 +219,12 @@ class Edge:
         for here in self._calls.values():
             for line, stream in here.streams.items():
                 if stream.id == stream_id:
-                    here.failures[line] = reason
-                    here.dialog.lose(line)
+                    self._line_lost(here, line, reason)
+
+    @staticmethod
+    def _line_lost(here: Call, line: int, reason: str) -> None:
+        here.failures[line] = reason
+        here.dialog.lose(line)
 
     def _new_call(self, binding: str) -> Call:
         config = self.config
@@ -215,6 +232,8 @@ class Edge:
         dialog = AlgDialog(
             AlgConfig(
                 agreed=self.registrar.agreed(binding),
+                agreed_streams=frozenset(kind for kind, name in TOKENS.items() if self.registrar.agreed(binding, name)),
+                bfcp_active_is_client=config.bfcp_active_is_client,
                 agreed_dtls=self.registrar.agreed(binding, DTLS) or (config.dtls_unannounced and registered),
                 dtls_first=self.registrar.prefers_dtls(),
                 gateway=alg_dtls.Gateway(self._gateway.certificate.fingerprint(), config.dtls_passive),
@@ -241,15 +260,30 @@ class Edge:
         for line in rtp_lines(sdp):
             if line not in here.streams:
                 here.streams[line] = await self._gateway.open_stream()
+        for line in stream_lines(sdp):
+            kind = stream_kind(sdp.media[line])
+            if line not in here.bridges and kind is not None:
+                lost = partial(self._line_lost, here, line)
+                here.bridges[line] = open_bridge(kind, self._gateway.certificate, lost, self.config.address)
 
     def _perform(self, here: Call) -> None:
         for (line, side), remote in here.remotes.items():
             if line in here.streams:
                 here.streams[line].set_remote(side, remote)
+            if line in here.bridges:
+                here.bridges[line].set_remote(side, remote)
         here.remotes.clear()
         for line, order in enumerate(here.dialog.commit()):
             if line in here.streams:
                 self._order(here, line, order)
+            if line in here.bridges:
+                self._bridge(here, line, order)
+
+    def _bridge(self, here: Call, line: int, order: StreamOrder) -> None:
+        if order.handling is not Handling.E2AE:
+            here.bridges.pop(line).close()
+        elif order.stream is not None and self.config.fault is not Fault.SILENT_PEER:
+            here.bridges[line].perform(order.stream)
 
     def _order(self, here: Call, line: int, order: StreamOrder) -> None:
         stream = here.streams[line]
@@ -268,8 +302,10 @@ class Edge:
 
 def _remotes(sdp: Sdp, side: Side) -> dict[tuple[int, Side], Endpoint | None]:
     """Where packets go on that side; None while a line is on hold in the old way (c=0.0.0.0)."""
-    return {(at, side): None if sdp.media[at].legacy_hold else sdp.media[at].endpoint for at in rtp_lines(sdp)}
+    rtp = {(at, side): None if sdp.media[at].legacy_hold else sdp.media[at].endpoint for at in rtp_lines(sdp)}
+    return rtp | {(at, side): remote_of(sdp.media[at]) for at in stream_lines(sdp)}
 
 
 def _endpoints(here: Call, side: Side) -> dict[int, Endpoint]:
-    return {at: stream.access if side is Side.ACCESS else stream.core for at, stream in here.streams.items()}
+    lines: dict[int, Stream | Bridge] = {**here.streams, **here.bridges}
+    return {at: line.access if side is Side.ACCESS else line.core for at, line in lines.items()}
