@@ -5,14 +5,16 @@ The far side is a browser by its SDP (RFC 8829, 7) and a full ICE agent by aioic
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.channels import new_identity
 from support.checks import check, credentials, succeeded
 from support.pair import Agent, crypto_lines, plain
+from support.stream_lines import AT_EDGE, StreamAgent, description
 
-from ueagent.model.media import Endpoint, Place
+from ueagent.model.media import Endpoint, MediaKind, Place
 from ueagent.model.security import Mechanism, Scope, SecurityPolicy, Setting, Signalling
 from ueagent.session.commands import (
     AcceptAnswer,
@@ -103,6 +105,17 @@ def test_every_line_is_offered_and_the_audio_line_is_bundled() -> None:
     assert lines_of(offer, "group", "mid") == ["a=group:BUNDLE 0", "a=mid:1", "a=mid:0"]
 
 
+def test_lines_of_other_kinds_keep_their_transports_and_stay_out_of_it() -> None:
+    """WEB-6: MSRP, BFCP and T.38 beside the audio line."""
+    alice = StreamAgent("alice", WEB)
+    sdp = plain(5004) + description(MediaKind.MSRP, MediaKind.BFCP, MediaKind.UDPTL).partition(b"t=0 0\r\n")[2]
+    offer = alice.text(CreateOffer(sdp, replace(AT_EDGE, signalling=Signalling.INTEGRITY)))
+    protos = [line.split()[2] for line in offer.splitlines() if line.startswith("m=")]
+    assert protos == ["UDP/TLS/RTP/SAVPF", "TCP/TLS/MSRP", "TCP/TLS/BFCP", "UDP/TLS/UDPTL"]
+    assert lines_of(offer, "group", "mid") == ["a=group:BUNDLE 0", "a=mid:0"]
+    assert len(lines_of(offer, "ice-ufrag")) == 1
+
+
 def test_without_the_switch_an_offer_has_nothing_of_it() -> None:
     """WEB-5, WEB-6, DYN-14, DYN-16: and DTLS-SRTP is there all the same."""
     alice = agent(SecurityPolicy())
@@ -120,7 +133,7 @@ def test_signalling_without_integrity_gets_no_fingerprint() -> None:
 
 def test_keys_never_stand_in_sdp_with_the_profile() -> None:
     """RFC 8827, 6.5: SDES is not for browsers, whoever announced it."""
-    alice = agent()
+    alice = agent(SecurityPolicy(webrtc=True, sdes_e2e=Setting.PREFERRED))
     both = Evidence(Signalling.CONFIDENTIALITY, announced=frozenset({Mechanism.SDES}))
     assert crypto_lines(alice.text(CreateOffer(plain(), both))) == []
     assert alice.session.lines[0].mechanism is Mechanism.DTLS_SRTP

@@ -109,6 +109,7 @@ Obstacle = Callable[[Mechanism, SecurityPolicy, Circumstances], bool]
 _OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
     Scope.E2E: (
         ("emergency", lambda _, p, c: c.emergency),  # POL-7
+        ("policy", lambda _, p, c: p.webrtc),  # browsers have DTLS-SRTP and nothing else (RFC 8827, 6.5)
         ("policy", lambda m, p, c: not at_least(_E2E_SETTING[m](p), Setting.PREFERRED)),
         ("policy", lambda m, p, c: m is Mechanism.SDES and p.kms_e2e is Setting.REQUIRED),
         ("no_kms", lambda m, p, c: m is Mechanism.MIKEY_TICKET and not c.kms),
@@ -120,7 +121,7 @@ _OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
         # A demand for e2e is not met by less; e2e on the other hand protects the access too.
         ("policy", lambda _, p, c: _e2e_demanded(p) and not c.emergency),
         ("policy", lambda m, p, c: _outranked(m, p) and not c.emergency),
-        ("policy", lambda m, p, c: p.webrtc and m is not Mechanism.DTLS_SRTP),  # RFC 8827, 6.5
+        ("policy", lambda m, p, c: p.webrtc and m is not Mechanism.DTLS_SRTP),
         (
             "policy",
             lambda m, p, c: not at_least(_E2AE_SETTING[m](p), Setting.ALLOWED if c.emergency else Setting.PREFERRED),

@@ -218,7 +218,8 @@ class OwnOffer(Exchange):
             return section.proto
         transport = transport_named(section.proto)
         assert transport is not None
-        plain = "RTP/AVPF" if self.policy.webrtc else transport.plain  # RFC 8834, 4.1
+        web = self.policy.webrtc and leg.proposed.mechanism is Mechanism.DTLS_SRTP
+        plain = "RTP/AVPF" if web else transport.plain  # RFC 8834, 4.1
         return secure_transport(leg.proposed.mechanism, plain).name
 
     def _proto_fits(self, offered: str, section: MediaSection, *, crypto: bool) -> bool:
