@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +14,13 @@ from support.local_agent import Phone, plain_sdp, running_agent
 from ueagent_hw.emulated import EmulatedAccelerator
 
 from ueagent.client import AgentClient
-from ueagent.errors import ResourceError
+from ueagent.daemon.accelerator import AcceleratorHost
+from ueagent.daemon.config import AcceleratorConfig, LogConfig
+from ueagent.daemon.logs import open_log
+from ueagent.errors import EngineError, ResourceError, UsageError
 from ueagent.ipc import api
+from ueagent.model.keys import KeySet, MasterKey, RocCarrying, Secret
+from ueagent.model.suites import SUITES
 
 E2E = {"sdes_e2e": "preferred"}
 
@@ -68,6 +76,52 @@ def test_a_call_without_keys_needs_no_device(device: EmulatedAccelerator) -> Non
         assert [line.mechanism for line in made.lines] == ["none"]
 
     asyncio.run(calls())
+
+
+def test_streams_that_carry_their_rollover_counter_are_not_to_be_had_with_custody(
+    device: EmulatedAccelerator, tmp_path: Path
+) -> None:
+    """KMS-35: what the device cannot do is refused when the agent starts, not in a call."""
+
+    async def start() -> None:
+        psk = tmp_path / "psk"
+        psk.touch(mode=0o600)
+        psk.write_text("00" * 32)
+        kms = {"identity": "sip:kms.example.com", "url": "http://127.0.0.1:9"}
+        credentials = {
+            "provider": "psk",
+            "identities": ["sip:alice@example.com"],
+            "psk_identity": "sip:alice@example.com",
+            "psk_file": str(psk),
+        }
+        with pytest.raises(UsageError, match=r"policy\.kms_rcc"):
+            async with running_agent(accelerator=section(device), kms=kms, credentials=credentials):
+                pass
+        without = {"kms_rcc": False}
+        async with running_agent(accelerator=section(device), kms=kms, credentials=credentials, policy=without):
+            pass
+
+    asyncio.run(start())
+
+
+@pytest.mark.parametrize("shape", ["rcc", "keys"])
+def test_keys_that_no_slot_can_hold_are_refused_with_custody(shape: str) -> None:
+    def master() -> MasterKey:
+        return MasterKey(Secret(bytes(16)), Secret(bytes(14)))
+
+    host = AcceleratorHost(
+        AcceleratorConfig(port="/dev/null", custody="device", trusted_wiring=True),
+        open_log(LogConfig(), io.StringIO()),
+        lambda event: None,
+    )
+    suite = SUITES["AES_CM_128_HMAC_SHA1_80"]
+    good = KeySet(suite, master(), (master(),))
+    host.check(good)
+    bad = replace(good, rcc=RocCarrying(2, 64, 14)) if shape == "rcc" else replace(good, receive=(master(), master()))
+    with pytest.raises(EngineError) as refused:
+        host.check(bad)
+    assert refused.value.code == "accelerator_refuses"
+    host.close()
 
 
 def test_only_suites_that_a_slot_can_hold_are_usable(device: EmulatedAccelerator) -> None:

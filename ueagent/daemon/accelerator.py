@@ -12,11 +12,13 @@ from ueagent_native.link import Custody, LinkState
 from ueagent.daemon.accelerator_state import told
 from ueagent.daemon.config import AcceleratorConfig
 from ueagent.daemon.logs import Log
-from ueagent.errors import ResourceError, UsageError
+from ueagent.errors import EngineError, ResourceError, UsageError
 from ueagent.ipc import api
 
 if TYPE_CHECKING:
     from ueagent_native.link import AcceleratorLink
+
+    from ueagent.model.keys import KeySet
 
 
 class AcceleratorHost:
@@ -58,6 +60,12 @@ class AcceleratorHost:
         reason = self._accelerator.refusal(legs) if self._config.custody == "device" else None
         if reason is not None:
             raise ResourceError("accelerator_refuses", reason)
+
+    def check(self, keys: KeySet) -> None:
+        """EngineError: in device custody the device must have these keys, and no slot can hold them."""
+        if self._config.custody == "device" and (keys.rcc is not None or len(keys.receive) != 1):
+            what = "a stream that carries its rollover counter" if keys.rcc is not None else "several keys at a time"
+            raise EngineError("accelerator_refuses", f"the accelerator, which alone may have keys, cannot do {what}")
 
     def start(self) -> None:
         """The first attempt is made here, so that early calls find the device; the others in the background."""

@@ -22,6 +22,7 @@ from ueagent.daemon.relay_host import RelayHost
 from ueagent.daemon.runner import Runner
 from ueagent.daemon.sessions import Bindings, Sessions, Subscribers
 from ueagent.daemon.stream_lines import StreamLines
+from ueagent.errors import UsageError
 from ueagent.ipc import api
 from ueagent.ipc.interface_text import interface_text, literal_names
 from ueagent.keymgmt.registry import MECHANISMS
@@ -203,6 +204,10 @@ def _suites(config: Config, choices: tuple[Choice, ...]) -> frozenset[str]:
 def _accelerator(config: Config, log: Log, subscribers: Subscribers) -> AcceleratorHost | None:
     if config.accelerator.port is None:
         return None
+    policy, kms = config.policy, config.credentials.provider != "none"
+    if config.accelerator.custody == "device" and kms and policy.kms_e2e is not Setting.OFF and policy.kms_rcc:
+        detail = "an accelerator with custody of the keys cannot carry the rollover counter: policy.kms_rcc = false"
+        raise UsageError("bad_config", detail, field="policy.kms_rcc")
     from ueagent.daemon.accelerator import AcceleratorHost  # its libraries are needed by nobody else
 
     return AcceleratorHost(config.accelerator, log, subscribers.tell_all)

@@ -210,6 +210,8 @@ class RelayHost:
     def install(self, leg: int, effect: InstallKeys) -> None:
         """Keys into C. Wiping `effect.keys` stays the caller's duty."""
         keys = effect.keys
+        if self._accelerator is not None:
+            self._accelerator.check(keys)
         with _Translated():
             if self._engines:
                 self._relay.set_engine(leg, self._engines.get(keys.suite.name))
