@@ -12,10 +12,11 @@ from ueagent.errors import MalformedMessage
 class Reader:
     """Takes octets from the front. `base` is the offset of the first octet in the whole message."""
 
-    __slots__ = ("_base", "_data", "_position")
+    __slots__ = ("_base", "_data", "_length", "_position")
 
     def __init__(self, data: bytes | bytearray | memoryview, base: int = 0) -> None:
         self._data = memoryview(data)
+        self._length = len(data)
         self._base = base
         self._position = 0
 
@@ -25,7 +26,7 @@ class Reader:
 
     @property
     def remaining(self) -> int:
-        return len(self._data) - self._position
+        return self._length - self._position
 
     def octets(self, count: int, field: str) -> bytes:
         """The next `count` octets. MalformedMessage when fewer remain."""
@@ -33,11 +34,12 @@ class Reader:
 
     def view(self, count: int, field: str) -> memoryview:
         """As `octets`, without a copy: for keys."""
-        if count > self.remaining:
-            raise self.malformed("truncated", f"{field} needs {count} octets, {self.remaining} remain", field)
         start = self._position
-        self._position += count
-        return self._data[start : self._position]
+        end = start + count
+        if end > self._length:
+            raise self.malformed("truncated", f"{field} needs {count} octets, {self.remaining} remain", field)
+        self._position = end
+        return self._data[start:end]
 
     def unsigned(self, size: int, field: str) -> int:
         """An integer of `size` octets."""
@@ -45,7 +47,7 @@ class Reader:
 
     def block(self, size: int, field: str) -> bytes:
         """Octets behind a length field of `size` octets."""
-        return self.octets(self.unsigned(size, f"length of {field}"), field)
+        return bytes(self.view(self.unsigned(size, field), field))
 
     def rest(self) -> bytes:
         return self.octets(self.remaining, "rest")

@@ -138,7 +138,10 @@ class Message:
 
     def first(self, kind: type[_P], role: int | None = None) -> _P | None:
         """The first payload of a kind, and of a role where payloads have one."""
-        return next(iter(self.all(kind, role)), None)
+        for payload in self.payloads:
+            if isinstance(payload, kind) and (role is None or getattr(payload, "role", None) == role):
+                return payload
+        return None
 
     def all(self, kind: type[_P], role: int | None = None) -> list[_P]:
         return all_of(self.payloads, kind, role)
