@@ -10,8 +10,8 @@ mkdir -p "$out"
 cc=${ARM_CC:-arm-none-eabi-gcc}
 common="-std=c11 -flto -g -mthumb -ffunction-sections -fdata-sections -fshort-enums -Wall -Wextra -Werror
   -DUMSA_TEST_HOOKS -I$native/include -I$native/src -I$here"
-fast="$native/src/prim/aes_word.c $here/sha1_small.c $here/frame.c $here/boards/support.c"
-small="$here/device.c $here/slot.c $here/crypt.c $here/x25519.c $native/src/prim/ghash.c $native/src/prim/hmac_sha1.c
+fast="$native/src/prim/aes_word.c $here/sha1_small.c $here/frame.c $here/slot.c $here/boards/support.c"
+small="$here/device.c $here/crypt.c $here/x25519.c $native/src/prim/ghash.c $native/src/prim/hmac_sha1.c
   $here/boards/main.c $here/boards/startup.c $here/boards/emulated.c"
 build() { # BOARD CPU IRQ
   objects=

@@ -61,7 +61,7 @@ void umsa_hkdf(const umsa_driver *driver, const uint8_t *salt, size_t salt_len, 
 /* ------------------------------------------------------------------------------------------------- self-test -- */
 
 static int is(const uint8_t *got, const uint8_t *want, size_t len, int spoilt) {
-  return memcmp(got, want, len) == 0 && !spoilt;
+  return ums_equal(got, want, len) && !spoilt;
 }
 
 static int test_aes(const umsa_driver *driver, ums_aes *aes, int spoilt) { /* as a counter block over zeros */

@@ -19,18 +19,31 @@ typedef struct reply {
   size_t len;
 } reply;
 
-void umsa_device_forget(umsa_device *d) {
-  ums_wipe(d->slot, sizeof d->slot);
-  ums_wipe(&d->wrap_aes, sizeof d->wrap_aes);
-  ums_wipe(&d->wrap_ghash, sizeof d->wrap_ghash);
+static void open_secrets(umsa_device *d, int open) {
+  if (d->platform.open_secrets != NULL)
+    d->platform.open_secrets(d->platform.self, open);
+}
+
+static void forget(umsa_device *d) { /* the secrets are open */
+  umsa_secrets *secrets = d->platform.secrets;
+  ums_wipe(secrets->slot, sizeof secrets->slot);
+  ums_wipe(&secrets->wrap_aes, sizeof secrets->wrap_aes);
+  ums_wipe(&secrets->wrap_ghash, sizeof secrets->wrap_ghash);
   d->open = d->transport = 0;
   d->cached_len = 0;
+}
+
+void umsa_device_forget(umsa_device *d) {
+  open_secrets(d, 1);
+  forget(d);
+  open_secrets(d, 0);
 }
 
 void umsa_device_init(umsa_device *d, const umsa_platform *platform) {
   memset(d, 0, sizeof *d);
   d->platform = *platform;
   d->failed_tests = umsa_self_test(platform->driver, platform->spoil_test);
+  open_secrets(d, 0);
 }
 
 void umsa_device_time(umsa_device *d, uint32_t now_ms) {
@@ -52,7 +65,7 @@ static void hello(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
     return;
   }
   const int ours = body[UMSA_HELLO_VERSION_AT] == UMSA_VERSION;
-  umsa_device_forget(d);
+  forget(d);
   d->session++;
   memcpy(d->nonce, body + UMSA_HELLO_NONCE_AT, sizeof d->nonce);
   d->open = ours && d->failed_tests == 0;
@@ -74,7 +87,7 @@ static void hello(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
 }
 
 static void public_key(umsa_device *d, reply *r) {
-  umsa_x25519(r->body, d->platform.key, umsa_x25519_base);
+  umsa_x25519(r->body, d->platform.secrets->identity, umsa_x25519_base);
   ums_publish(r->body, UMSA_IDENTITY_REPLY_LEN);
   r->len = UMSA_IDENTITY_REPLY_LEN;
 }
@@ -95,7 +108,7 @@ static void pair(umsa_device *d, reply *r) {
   }
   const int kept = p->store_key == NULL || p->store_key(p->self, key);
   if (kept) {
-    memcpy(d->platform.key, key, sizeof key);
+    memcpy(d->platform.secrets->identity, key, sizeof key);
     d->platform.has_key = 1;
     public_key(d, r);
   } else {
@@ -119,9 +132,9 @@ static void session(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
   memcpy(salt + 16, d->platform.boot_id, 8);
   umsa_put(salt + 24, d->session, 4);
   memcpy(info, INFO, sizeof INFO - 1);
-  umsa_x25519(info + sizeof INFO - 1, d->platform.key, umsa_x25519_base);
+  umsa_x25519(info + sizeof INFO - 1, d->platform.secrets->identity, umsa_x25519_base);
   memcpy(info + sizeof INFO - 1 + 32, body, 32);
-  umsa_x25519(secret, d->platform.key, body);
+  umsa_x25519(secret, d->platform.secrets->identity, body);
   uint8_t any = 0;
   for (size_t i = 0; i < sizeof secret; i++)
     any |= secret[i];
@@ -130,7 +143,7 @@ static void session(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
     return;
   }
   umsa_hkdf(d->platform.driver, salt, sizeof salt, secret, info, sizeof info, out, sizeof out);
-  umsa_gcm_init(d->platform.driver, out, 16, &d->wrap_aes, &d->wrap_ghash);
+  umsa_gcm_init(d->platform.driver, out, 16, &d->platform.secrets->wrap_aes, &d->platform.secrets->wrap_ghash);
   d->transport = 1;
   d->last_counter = 0;
   memcpy(r->body, out + 16, 16);
@@ -143,7 +156,7 @@ static void session(umsa_device *d, const uint8_t *body, size_t len, reply *r) {
 static void status(const umsa_device *d, reply *r) {
   uint8_t used = 0;
   for (size_t i = 0; i < UMSA_SLOTS; i++)
-    used = (uint8_t)(used + d->slot[i].used);
+    used = (uint8_t)(used + d->platform.secrets->slot[i].key.used);
   umsa_put(r->body + UMSA_STATUS_REPLY_FRAMES_AT, d->frames, 4);
   umsa_put(r->body + UMSA_STATUS_REPLY_DAMAGED_AT, d->receiver.damaged, 4);
   umsa_put(r->body + UMSA_STATUS_REPLY_JOBS_AT, d->jobs, 4);
@@ -156,6 +169,7 @@ static void status(const umsa_device *d, reply *r) {
 /* Decrypts in the receiver; only a key that verified and whose counter is new comes back. */
 static uint8_t unwrap(umsa_device *d, uint8_t slot, uint8_t *body) {
   const umsa_driver *driver = d->platform.driver;
+  const umsa_secrets *secrets = d->platform.secrets;
   const uint32_t counter = (uint32_t)umsa_get(body + UMSA_KEY_LOAD_COUNTER_AT, 4);
   uint8_t iv[12] = {0}, aad[UMSA_KEY_LOAD_LEN + 2] = {UMSA_OP_KEY_LOAD, slot}, tag[16];
   uint8_t *key = body + UMSA_KEY_LOAD_LEN;
@@ -163,13 +177,13 @@ static uint8_t unwrap(umsa_device *d, uint8_t slot, uint8_t *body) {
     return UMSA_STATUS_UNWRAP_FAIL;
   ums_store32(iv + 8, counter);
   memcpy(aad + 2, body, UMSA_KEY_LOAD_LEN);
-  umsa_gcm_tag(driver, &d->wrap_aes, &d->wrap_ghash, iv, aad, sizeof aad, key, UMSA_KEY_LEN, tag);
+  umsa_gcm_tag(driver, &secrets->wrap_aes, &secrets->wrap_ghash, iv, aad, sizeof aad, key, UMSA_KEY_LEN, tag);
   const int good = ums_equal(tag, key + UMSA_KEY_LEN, sizeof tag);
   ums_wipe(tag, sizeof tag);
   if (!good)
     return UMSA_STATUS_UNWRAP_FAIL;
   d->last_counter = counter;
-  driver->aes_ctr(&(ums_ctr_span){&d->wrap_aes, iv, key, UMSA_KEY_LEN, 2}, 1);
+  driver->aes_ctr(&(ums_ctr_span){&secrets->wrap_aes, iv, key, UMSA_KEY_LEN, 2}, 1);
   return UMSA_STATUS_OK;
 }
 
@@ -186,10 +200,11 @@ static void key_load(umsa_device *d, uint8_t slot, uint8_t *body, size_t len, re
 }
 
 static void key_clear(umsa_device *d, uint8_t slot, reply *r) {
+  umsa_key_slot *slots = d->platform.secrets->slot;
   if (slot == UMSA_ALL_SLOTS)
-    ums_wipe(d->slot, sizeof d->slot);
+    ums_wipe(slots, UMSA_SLOTS * sizeof *slots);
   else if (slot < UMSA_SLOTS)
-    ums_wipe(&d->slot[slot], sizeof d->slot[slot]);
+    ums_wipe(&slots[slot], sizeof *slots);
   else
     r->head.status = UMSA_STATUS_NO_SLOT;
 }
@@ -246,9 +261,19 @@ static void job(umsa_device *d, umsa_head head, uint8_t *body, size_t len) {
   uint8_t out[UMSA_MAX_ENCODED];
   const size_t room = UMSA_MAX_FRAME - UMSA_HEAD - UMSA_JOB_LEN;
   head.status = UMSA_STATUS_BAD_LEN;
-  if (len > UMSA_JOB_LEN)
-    head.status = umsa_slot_job(d, head.slot, head.op == UMSA_OP_UNPROTECT, umsa_get(body, 6), body + UMSA_JOB_LEN,
-                                len - UMSA_JOB_LEN, room, &result, &result_len);
+  if (len > UMSA_JOB_LEN) {
+    open_secrets(d, 1);
+    volatile uint8_t status = umsa_slot_job(d, head.slot, head.op == UMSA_OP_UNPROTECT, umsa_get(body, 6),
+                                            body + UMSA_JOB_LEN, len - UMSA_JOB_LEN, room, &result, &result_len);
+    if (status == UMSA_STATUS_INTERNAL || (status == UMSA_STATUS_OK && result == NULL)) {
+      status = UMSA_STATUS_INTERNAL; /* what else is wrong, nobody knows: new keys, after HELLO */
+      result_len = 0;
+      forget(d);
+    }
+    head.status = status;
+    open_secrets(d, 0);
+    ums_scrub_stack();
+  }
   if (head.status == UMSA_STATUS_OK)
     d->jobs++;
   else if (head.status == UMSA_STATUS_AUTH_FAIL)
@@ -281,7 +306,10 @@ static void answer(umsa_device *d) {
     ums_wipe(body, len);
     return;
   }
+  open_secrets(d, 1);
   control(d, body, len, &r);
+  open_secrets(d, 0);
+  ums_scrub_stack();
   d->cached_crc = crc;
   d->cached_len = (uint16_t)umsa_encode(&r.head, r.body, r.len, d->cached, sizeof d->cached);
   d->platform.write(d->platform.self, d->cached, d->cached_len);

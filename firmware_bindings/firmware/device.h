@@ -21,31 +21,50 @@ typedef struct umsa_driver {
 
 extern const umsa_driver umsa_driver_soft;
 
+/*
+ * A slot says of both its parts what they add up to, so that a bit that falls over in memory is noticed before the key
+ * is used again: a wrong key makes results that tell about the right one, a wrong guard uses a keystream twice.
+ */
+typedef struct umsa_key_slot {
+  struct umsa_slot_key {
+    uint8_t suite, direction, kind, bound, aead, tag_len, salt_len, unused;
+    uint32_t ssrc, used;
+    uint8_t salt[16];
+    union {
+      ums_hmac_sha1 hmac;
+      ums_ghash ghash;
+    } mac;
+    ums_aes aes;
+  } key;
+  struct umsa_slot_guard {
+    uint64_t floor;      /* lowest index that may be protected */
+    uint64_t next, seen; /* protect: one more than the highest index; bit i: next - 1 - i was spent */
+    uint64_t left;       /* packets */
+  } guard;
+  uint32_t key_sum, guard_sum;
+} umsa_key_slot;
+
+/* All that must not get out, in one place: a board with a memory protection unit closes it while nobody needs it. */
+typedef struct umsa_secrets {
+  uint8_t identity[32]; /* X25519, when the platform says that there is one; PAIR overwrites it */
+  ums_aes wrap_aes;
+  ums_ghash wrap_ghash;
+  umsa_key_slot slot[UMSA_SLOTS];
+} umsa_secrets;
+
 typedef struct umsa_platform {
   void *self;
   void (*write)(void *self, const uint8_t *octets, size_t len); /* may wait for the line */
   const umsa_driver *driver;
-  uint8_t boot_id[8]; /* another one after each boot */
+  umsa_secrets *secrets;                      /* zeros but for the identity; open until umsa_device_init has returned */
+  void (*open_secrets)(void *self, int open); /* NULL: they always are */
+  uint8_t boot_id[8];                         /* another one after each boot */
   uint8_t unit[8];
-  uint8_t has_key; /* `key` is an identity */
+  uint8_t has_key; /* there is an identity */
   uint8_t plain_load;
   uint8_t spoil_test; /* UMSA_TEST_* bits that get a wrong answer: a test hook that production builds leave zero */
-  uint8_t key[32];    /* X25519; PAIR overwrites it */
   int (*store_key)(void *self, const uint8_t key[32]); /* keeps what PAIR made; NULL: not kept */
 } umsa_platform;
-
-typedef struct umsa_key_slot {
-  uint8_t used, suite, direction, kind, bound, aead, tag_len, salt_len;
-  uint32_t ssrc;
-  uint64_t next, seen; /* protect: one more than the highest index; bit i: next - 1 - i was spent */
-  uint64_t floor, left;
-  uint8_t salt[14];
-  ums_aes aes;
-  union {
-    ums_hmac_sha1 hmac;
-    ums_ghash ghash;
-  } mac;
-} umsa_key_slot;
 
 typedef struct umsa_device {
   umsa_platform platform;
@@ -58,13 +77,10 @@ typedef struct umsa_device {
   uint8_t nonce[16]; /* the host's */
   uint8_t transport; /* there is a transport key */
   uint32_t last_counter;
-  ums_aes wrap_aes;
-  ums_ghash wrap_ghash;
   uint32_t cached_crc; /* of the control request whose reply is kept */
   uint16_t cached_len;
   uint8_t cached[96];
   uint32_t frames, jobs, refused, auth_fail;
-  umsa_key_slot slot[UMSA_SLOTS];
 } umsa_device;
 
 /* Runs the self-test. The platform is copied. */
@@ -98,7 +114,8 @@ void umsa_sha1_blocks(uint32_t hash[5], const uint8_t *data, size_t n_blocks);
 uint8_t umsa_slot_load(umsa_device *d, uint8_t slot, const uint8_t key[UMSA_KEY_LEN]);
 /*
  * One packet in place; `room` octets may be written. The result is *result_len octets at *result: what stood behind the
- * header, with the tag when it was protected and without when it was unprotected.
+ * header, with the tag when it was protected and without when it was unprotected. UMSA_STATUS_INTERNAL: the slot or the
+ * work on it was disturbed, and nothing the device holds is to be trusted.
  */
 uint8_t umsa_slot_job(umsa_device *d, uint8_t slot, int direction, uint64_t index, uint8_t *packet, size_t len,
                       size_t room, const uint8_t **result, size_t *result_len);

@@ -55,6 +55,14 @@ static void stuff(stuffer *s, const uint8_t *p, size_t len) {
     for (; len > 0 && *p == 0; p++, len--) { /* a zero: the block's end stands for it */
       out[code_at] = (uint8_t)(at - code_at);
       code_at = at++;
+      for (uint32_t four; len > sizeof four; p += sizeof four, len -= sizeof four) {
+        memcpy(&four, p + 1, sizeof four);
+        if (four != 0)
+          break;
+        memset(out + code_at, 1, sizeof four);
+        code_at += sizeof four;
+        at += sizeof four;
+      }
     }
     if (len == 0)
       break;
@@ -140,7 +148,14 @@ static size_t zeros(umsa_receiver *r, const uint8_t *codes, size_t len) {
   size_t n = 0;
   if (!r->pending)
     return 0;
-  for (len = len < room ? len : room; n < len && codes[n] == 1; n++)
+  len = len < room ? len : room;
+  for (uint32_t four; len - n >= sizeof four; n += sizeof four) {
+    memcpy(&four, codes + n, sizeof four);
+    if (four != 0x01010101)
+      break;
+    memset(to + n, 0, sizeof four);
+  }
+  for (; n < len && codes[n] == 1; n++)
     to[n] = 0;
   r->len = (uint16_t)(r->len + n);
   return n;

@@ -93,7 +93,7 @@ STATUS_MEANINGS: Final = {
     Status.SELFTEST_FAIL: "a self-test failed at boot; only HELLO is answered",
     Status.LOCKED: "no HELLO since boot, or the heartbeat was lost: all slots are empty",
     Status.UNWRAP_FAIL: "the wrapped key does not verify, or its counter is not new",
-    Status.INTERNAL: "the device contradicts itself",
+    Status.INTERNAL: "the device contradicts itself; after a job it has forgotten all keys",
     Status.NO_KEY: "the device has no identity yet (PAIR makes one)",
     Status.NO_RANDOM: "the board has no random source and refuses to make a key",
     Status.REFUSED: "not in this build: plain key loading",

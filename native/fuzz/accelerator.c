@@ -9,6 +9,7 @@
 #include "device.h"
 
 static umsa_receiver answers;
+static umsa_secrets secrets = {.identity = {1}};
 
 static void check(void *self, const uint8_t *octets, size_t len) {
   (void)self;
@@ -31,7 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static int booted;
   const uint8_t hello[UMSA_HELLO_LEN] = {UMSA_VERSION};
   if (!booted) { /* the self-test takes its time */
-    umsa_platform p = {.write = check, .driver = &umsa_driver_soft, .has_key = 1, .plain_load = 1, .key = {1}};
+    umsa_platform p = {.write = check, .driver = &umsa_driver_soft, .secrets = &secrets, .has_key = 1, .plain_load = 1};
     umsa_device_init(&d, &p);
     booted = 1;
   }

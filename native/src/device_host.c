@@ -28,6 +28,7 @@ typedef struct answer {
 
 struct ums_device {
   umsa_device core;
+  umsa_secrets secrets;
   umsa_driver driver;
   ums_device_config cfg;
   atomic_uint fault, stopping;
@@ -119,14 +120,15 @@ static void boot(ums_device *d) {
   umsa_platform p = {.self = d,
                      .write = write_octets,
                      .driver = &d->driver,
+                     .secrets = &d->secrets,
                      .has_key = d->cfg.has_key,
                      .plain_load = d->cfg.plain_load,
                      .spoil_test = (uint8_t)d->cfg.spoil_test};
-  memcpy(p.key, d->cfg.key, sizeof p.key);
+  ums_wipe(&d->secrets, sizeof d->secrets);
+  memcpy(d->secrets.identity, d->cfg.key, sizeof d->secrets.identity);
   memcpy(p.boot_id, d->cfg.boot_id, sizeof p.boot_id);
   memcpy(p.unit, d->cfg.unit, sizeof p.unit);
   umsa_device_init(&d->core, &p);
-  ums_wipe(&p, sizeof p);
 }
 
 ums_status ums_device_init(ums_device *d, size_t len, const ums_device_config *cfg) {

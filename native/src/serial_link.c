@@ -178,6 +178,10 @@ static void take_answer(ums_link *l, uint64_t now) {
     link_go_down(l, UMS_LINK_LOCKED);
     return;
   }
+  if (status == UMSA_STATUS_INTERNAL) { /* it has forgotten its keys */
+    link_go_down(l, UMS_LINK_WRONG);
+    return;
+  }
   if (op == UMSA_OP_NAK || op == UMSA_OP_STATUS)
     return;
   link_entry *e = l->by_seq[seq] != 0 ? &l->entry[l->by_seq[seq] - 1] : NULL;

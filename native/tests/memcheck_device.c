@@ -12,6 +12,7 @@
 #define PACKET 172
 
 static size_t answers;
+static umsa_secrets secrets = {.identity = {7}};
 
 static void take(void *self, const uint8_t *octets, size_t len) {
   (void)self;
@@ -49,11 +50,11 @@ static int jobs(umsa_device *d, uint8_t suite) {
 int main(int argc, char **argv) {
   static umsa_device d;
   static const uint8_t suites[] = {1, 2, 5, 6, 7, 8};
-  umsa_platform p = {.write = take, .driver = &umsa_driver_soft, .has_key = 1, .key = {7}};
+  umsa_platform p = {.write = take, .driver = &umsa_driver_soft, .secrets = &secrets, .has_key = 1};
   int failures = 0;
   umsa_device_init(&d, &p);
-  VALGRIND_MAKE_MEM_UNDEFINED(d.platform.key, sizeof d.platform.key);
-  if (argc > 1 && strcmp(argv[1], "branch") == 0 && d.platform.key[0] > 3)
+  VALGRIND_MAKE_MEM_UNDEFINED(secrets.identity, sizeof secrets.identity);
+  if (argc > 1 && strcmp(argv[1], "branch") == 0 && secrets.identity[0] > 3)
     puts("a branch on the device key");
   const uint8_t hello[UMSA_HELLO_LEN] = {UMSA_VERSION}, host[32] = {9};
   const umsa_head heads[2] = {{.op = UMSA_OP_HELLO}, {.op = UMSA_OP_SESSION, .seq = 1}};

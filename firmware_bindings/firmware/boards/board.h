@@ -7,6 +7,7 @@
 void board_init(void);
 void board_write(const uint8_t *octets, size_t len); /* waits for the UART */
 void board_wait(void);                               /* until an interrupt */
+void board_open_secrets(int open);                   /* 0: whoever touches them is stopped */
 
 /*
  * Identity: device key, boot identity, unit. A product takes the key from its one-time memory and counts boots in

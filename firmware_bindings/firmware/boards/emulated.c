@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "core.h"
+
 #ifndef UMSA_TEST_HOOKS
 #error "identity from outside is a test hook: a product brings its own board_identity"
 #endif
@@ -14,14 +16,17 @@ typedef struct hook {
   uint8_t has_key, key[32], boot_id[8], unit[8];
 } hook;
 
-extern const volatile hook link_hook;
+extern volatile hook link_hook;
 
 void board_identity(umsa_platform *platform) {
   hook found;
-  for (size_t i = 0; i < sizeof found; i++)
-    ((uint8_t *)&found)[i] = ((const volatile uint8_t *)&link_hook)[i];
+  for (size_t i = 0; i < sizeof found; i++) {
+    ((uint8_t *)&found)[i] = ((volatile uint8_t *)&link_hook)[i];
+    ((volatile uint8_t *)&link_hook)[i] = 0; /* from now on it is a secret */
+  }
   platform->has_key = found.has_key == 1;
-  memcpy(platform->key, found.key, sizeof found.key);
+  memcpy(platform->secrets->identity, found.key, sizeof found.key);
   memcpy(platform->boot_id, found.boot_id, sizeof found.boot_id);
   memcpy(platform->unit, found.unit, sizeof found.unit);
+  ums_wipe(&found, sizeof found);
 }

@@ -31,12 +31,18 @@ void uart_handler(void) {
 }
 
 void board_write(const uint8_t *octets, size_t len) {
-  while (len > 0) {
-    const uint8_t *end = octets + (len < TX_FIFO ? len : TX_FIFO);
-    len -= (size_t)(end - octets);
+  for (; len >= TX_FIFO; octets += TX_FIFO, len -= TX_FIFO) {
     while (!(FLAGS & TX_EMPTY)) { /* the shift register still has an octet: the line does not idle */
     }
-    while (octets < end)
-      DATA = *octets++;
+    for (size_t i = 0; i < TX_FIFO; i += 4) {
+      DATA = octets[i];
+      DATA = octets[i + 1];
+      DATA = octets[i + 2];
+      DATA = octets[i + 3];
+    }
   }
+  while (!(FLAGS & TX_EMPTY)) {
+  }
+  for (; len > 0; len--)
+    DATA = *octets++;
 }

@@ -8,6 +8,7 @@
 volatile uint32_t main_ms;
 
 static umsa_device device;
+static __attribute__((section(".secrets"))) umsa_secrets secrets;
 static uint8_t ring[RING];
 static volatile uint32_t written, taken; /* each has one writer; a full ring loses octets, and CRC notices */
 
@@ -23,8 +24,14 @@ static void write_octets(void *self, const uint8_t *octets, size_t len) {
   board_write(octets, len);
 }
 
+static void open_secrets(void *self, int open) {
+  (void)self;
+  board_open_secrets(open);
+}
+
 int main(void) {
-  umsa_platform platform = {.write = write_octets, .driver = &umsa_driver_soft};
+  umsa_platform platform = {
+      .write = write_octets, .driver = &umsa_driver_soft, .secrets = &secrets, .open_secrets = open_secrets};
   board_init();
   board_identity(&platform);
   umsa_device_init(&device, &platform);

@@ -4,6 +4,7 @@
 
 #define IRQS 8
 
+extern uint32_t link_secrets, link_secrets_end;
 extern uint32_t link_data_load, link_data, link_data_end, link_bss, link_bss_end, link_stack;
 extern int main(void);
 
@@ -19,6 +20,7 @@ __attribute__((noreturn)) static void stop(void) {
 void reset_handler(void) {
   memcpy(&link_data, &link_data_load, (size_t)((uint8_t *)&link_data_end - (uint8_t *)&link_data));
   memset(&link_bss, 0, (size_t)((uint8_t *)&link_bss_end - (uint8_t *)&link_bss));
+  memset(&link_secrets, 0, (size_t)((uint8_t *)&link_secrets_end - (uint8_t *)&link_secrets));
   main();
   stop();
 }
