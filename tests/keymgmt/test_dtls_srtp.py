@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +14,11 @@ from support.dtls_pair import DtlsPair, End, bad_path, error_of
 
 from ueagent.channel.channel import Role
 from ueagent.channel.records import begins_association, split_records
+from ueagent.errors import NegotiationFailed, UnexpectedMessage
 from ueagent.keymgmt.dtls_association import MAX_CANDIDATES, Association
 from ueagent.keymgmt.dtls_srtp import GIVE_UP, SEND_LATER, TRANSITIONS
 from ueagent.keymgmt.mechanism import (
+    AllAnswered,
     AnswerRequested,
     Closed,
     DatagramReceived,
@@ -511,6 +513,125 @@ def test_two_answerers_may_begin_and_the_one_that_is_meant_wins() -> None:
     calls.alice.do(Settled())
     assert calls.alice.lost == []
     assert calls.speaks()
+
+
+@dataclass
+class Fork:
+    """An offer of Alice's that Bob answers early and Carol, too; where they answer passively Alice is the client."""
+
+    bob_policy: SecurityPolicy = field(default_factory=SecurityPolicy)
+    carol_policy: SecurityPolicy = field(default_factory=SecurityPolicy)
+
+    def __post_init__(self) -> None:
+        self.alice = End("alice", "192.0.2.10")
+        self.bob = End("bob", "192.0.2.20", policy=self.bob_policy)
+        self.carol = End("carol", "192.0.2.30", policy=self.carol_policy)
+        offer = self.alice.do(OfferRequested(False))
+        assert offer is not None
+        self.answers = {}
+        for one in (self.bob, self.carol):
+            one.do(RemoteOffer((offer,), False, self.alice.endpoint))
+            self.answers[one.name] = one.do(AnswerRequested())
+            one.do(Settled())
+        self.take(self.bob, early=True)
+
+    def take(self, one: End, *, early: bool = False) -> None:
+        answer = self.answers[one.name]
+        assert answer is not None
+        self.alice.do(RemoteAnswer((answer,), False, one.endpoint))
+        self.alice.do(Settled(early))
+
+    def pump(self) -> None:
+        ends = (self.alice, self.bob, self.carol)
+        while any(one.sent for one in ends):
+            for sender in ends:
+                sent, sender.sent = sender.sent, []
+                for datagram in sent:
+                    for receiver in ends:
+                        if datagram.to == receiver.place(datagram.rtcp):
+                            receiver.do(DatagramReceived(datagram.data, sender.place(datagram.rtcp), datagram.rtcp))
+
+    def speaks_with(self, one: End) -> bool:
+        return DtlsPair(self.alice, one).speaks()
+
+
+@pytest.mark.parametrize("bob", [SecurityPolicy(), PASSIVE], ids=["bob active", "bob passive"])
+@pytest.mark.parametrize("carol", [SecurityPolicy(), PASSIVE], ids=["carol active", "carol passive"])
+def test_another_fork_takes_the_place_of_the_early_one(bob: SecurityPolicy, carol: SecurityPolicy) -> None:
+    """DYN-3: her handshake, which came before her answer, counts then, and nobody was told of a mismatch."""
+    fork = Fork(bob, carol)
+    fork.pump()
+    assert fork.speaks_with(fork.bob)
+    early = len(fork.alice.keys[Component.BOTH])
+    fork.take(fork.carol)
+    fork.pump()
+    assert (fork.alice.lost, fork.alice.faults, fork.carol.lost) == ([], [], [])
+    assert len(fork.alice.keys[Component.BOTH]) == early + 1
+    assert fork.speaks_with(fork.carol)
+    assert fork.alice.directions[-1] == (True, True)
+    assert len(fork.alice.mechanism._associations()) == 1
+
+
+def test_the_fork_that_was_not_taken_is_refused_when_all_have_answered() -> None:
+    """DYN-3: unmatched associations are closed on the final answer; the others go on."""
+    fork = Fork()
+    fork.pump()
+    fork.alice.do(AllAnswered())
+    (association,) = fork.alice.mechanism._associations()
+    assert list(association._candidates) == [fork.bob.place(False)]
+    assert fork.speaks_with(fork.bob)
+    fork.alice.sent = []
+    exchange_with(fork.alice, hello(fork.alice, STRANGER))
+    assert fork.alice.sent == []
+    with pytest.raises(UnexpectedMessage):
+        fork.take(fork.carol)
+    assert fork.speaks_with(fork.bob)
+
+
+def test_an_early_fork_that_never_speaks_does_not_cost_the_other_her_handshake() -> None:
+    """DTLS-23, DYN-3: its line is lost, and the next answer makes it good."""
+    fork = Fork()
+    fork.bob.sent = []
+    fork.pump()
+    fork.alice.do(TimerFired(), GIVE_UP)
+    assert fork.alice.lost == ["handshake_timeout"]
+    fork.take(fork.carol)
+    fork.pump()
+    assert fork.speaks_with(fork.carol)
+
+
+def test_a_wrong_certificate_at_the_early_forks_own_place_is_refused_at_once() -> None:
+    """DTLS-8: there it can be nobody else's."""
+    fork = Fork()
+    fork.bob.sent = []
+    impostor = Association(replace(fork.alice.mechanism._means, identity=new_identity()), rtcp=False)
+    impostor.connect(fork.alice.place(False), 0.0)
+    exchange_with(fork.alice, impostor, fork.bob.place(False))
+    assert fork.alice.lost == ["fingerprint_mismatch"]
+
+
+def test_a_bad_answer_of_another_fork_changes_nothing() -> None:
+    """DYN-3, SDES-16: the early one goes on, and the other may answer again."""
+    fork = Fork()
+    fork.pump()
+    answer = fork.answers["carol"]
+    assert answer is not None
+    with pytest.raises(NegotiationFailed):
+        fork.alice.do(RemoteAnswer((replace(answer, fingerprints=()),), False, fork.carol.endpoint))
+    fork.alice.do(RemoteAnswer((answer,), False, fork.carol.endpoint))
+    fork.alice.do(RolledBack())
+    assert fork.speaks_with(fork.bob)
+    fork.take(fork.carol)
+    assert fork.speaks_with(fork.carol)
+
+
+def test_a_later_offer_ends_the_wait_for_other_forks() -> None:
+    fork = Fork()
+    fork.pump()
+    fork.alice.do(OfferRequested(False))
+    fork.alice.do(RolledBack())
+    with pytest.raises(UnexpectedMessage):
+        fork.take(fork.carol)
 
 
 # --------------------------------------------------------------------------------------------- under attack (server) --

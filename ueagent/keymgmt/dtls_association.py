@@ -66,6 +66,8 @@ class Association:
         self.first_hello: float | None = None  # when somebody first showed a cookie
         self._means = means
         self._accepted: frozenset[Fingerprint] | None = None  # None: signalling has not told yet
+        self._open = False  # other answers may come yet: who fits this one's fingerprints not may fit theirs (DYN-3)
+        self._source: Place | None = None  # of the datagram at hand
         self._peer: Place | None = None
         self._role: Role | None = None
         self._candidates: dict[Place, _Candidate] = {}
@@ -103,11 +105,35 @@ class Association:
         """As DTLS server: a ClientHello is answered from now on, also before the far side's fingerprints are known."""
         self._role = Role.SERVER
 
-    def expect(self, accepted: frozenset[Fingerprint], peer: Place | None) -> None:
-        """Signalling has told who the peer is: candidates that finished before are looked at now (DTLS-9)."""
-        self._accepted, self._peer = accepted, normal(peer)
-        for place, candidate in list(self._candidates.items()):
-            if candidate.channel.state is State.OPEN:
+    def expect(
+        self, accepted: frozenset[Fingerprint], peer: Place | None, *, more: bool = False, instead: bool = False
+    ) -> None:
+        """Signalling has told who the peer is: candidates that finished before are looked at now (DTLS-9).
+
+        `more`: the offer may have gone to several, and another answer may take the place of this one. `instead`: it
+        does. Who was the peer is dropped then, and it begins anew with those who have waited.
+        """
+        if instead and self._chosen is not None:
+            del self._candidates[self._chosen]
+            self._chosen, self._keys_taken = None, False
+        self.failure = None if instead else self.failure
+        self._accepted, self._peer, self._open = accepted, normal(peer), more
+        if self._chosen is None:
+            self._look_again()
+
+    def all_answered(self) -> None:
+        """No other answer comes: whoever waited for one is refused."""
+        self._open = False
+        if self._chosen is None:
+            self._look_again()
+        else:
+            self._only(self._chosen)
+
+    def _look_again(self) -> None:
+        """At candidates that have finished, the one at the peer's own place first."""
+        for place in sorted(self._candidates, key=lambda place: place != self._peer):
+            candidate = self._candidates.get(place)
+            if candidate is not None and candidate.channel.state is State.OPEN:
                 self._finished(place, candidate.channel)
 
     def connect(self, to: Place, now: float) -> None:
@@ -125,10 +151,12 @@ class Association:
         """Whether a datagram is for this association and no other of the same port."""
         if source in self._candidates:
             return True
-        return self._role is Role.SERVER and not self.established and begins_association(data)
+        awaited = not self.established or self._open
+        return self._role is Role.SERVER and awaited and begins_association(data)
 
     def take(self, data: bytes, source: Place, now: float) -> None:
         """A datagram of the network. What nobody asked for is dropped."""
+        self._source = source
         known = self._candidates.get(source)
         # A peer that begins anew from its old place, before anybody is established, has lost what it had.
         if known is not None and self._restarts(known, data):
@@ -142,7 +170,7 @@ class Association:
         """Time has passed: retransmit, and drop candidates that were too slow."""
         for place, candidate in list(self._candidates.items()):
             channel = candidate.channel
-            if self._role is Role.SERVER and place != self._chosen and now - candidate.began >= CANDIDATE_SECONDS:
+            if self._hurries(place, candidate) and now - candidate.began >= CANDIDATE_SECONDS:
                 del self._candidates[place]
             elif channel.next_timeout() is not None:
                 self._step(place, channel, channel.handle_timeout)
@@ -153,9 +181,14 @@ class Association:
         for place, candidate in self._candidates.items():
             if (wait := candidate.channel.next_timeout()) is not None:
                 waits.append(wait)
-            if self._role is Role.SERVER and place != self._chosen:
+            if self._hurries(place, candidate):
                 waits.append(max(0.0, candidate.began + CANDIDATE_SECONDS - now))
         return min(waits, default=None)
+
+    def _hurries(self, place: Place, candidate: _Candidate) -> bool:
+        """Whether its time is limited: not the peer, nor one who has finished and waits for its answer."""
+        waits = self._open and candidate.channel.state is State.OPEN
+        return self._role is Role.SERVER and place != self._chosen and not waits
 
     def send(self, data: bytes) -> None:
         """Data of our own for the peer, in one datagram. ValueError before it is established."""
@@ -202,7 +235,11 @@ class Association:
         )
 
     def _may_be_peer(self, certificate: bytes) -> bool:
-        return self._accepted is None or fits(certificate, self._accepted)
+        return self._accepted is None or self._elsewhere(self._source) or fits(certificate, self._accepted)
+
+    def _elsewhere(self, place: Place | None) -> bool:
+        """Who has another place than this answer names may be meant by the next one."""
+        return self._open and self._role is Role.SERVER and place != self._peer
 
     def _restarts(self, known: _Candidate, data: bytes) -> bool:
         random = client_random(data)
@@ -241,7 +278,7 @@ class Association:
         """For one more candidate. The oldest unfinished one goes for the peer's own place, the rest has to wait."""
         if len(self._candidates) < MAX_CANDIDATES or source in self._candidates:
             return True
-        others = [place for place in self._candidates if place != self._peer]
+        others = [place for place in self._candidates if place not in (self._peer, self._chosen)]
         slow = [place for place in others if now - self._candidates[place].began >= CANDIDATE_SECONDS / 4]
         victims = others if source == self._peer else slow
         if not victims:
@@ -266,21 +303,29 @@ class Association:
 
     def _finished(self, place: Place, channel: SecureChannel) -> None:
         certificate = channel.peer_certificate
+        assert self._accepted is not None
         error: PeerError | None = None
-        if certificate is None or not self._may_be_peer(certificate):
+        if certificate is None or not fits(certificate, self._accepted):
             error = AuthenticationFailed(
                 "fingerprint_mismatch", "the peer's certificate does not have a fingerprint that was signalled"
             )
         elif self._means.profiles and channel.srtp_profile is None:
             error = PeerError("no_srtp_profile", "the two sides have no SRTP protection profile in common")
+        if error is not None and self._elsewhere(place):
+            return
         if error is not None:
             channel.close()
             self._flush(channel, place)
             self._gone(place, error)
         elif self._chosen is None:
             self._chosen = place
-            self._listener = None
-            self._candidates = {place: self._candidates.get(place) or _Candidate(channel, 0.0)}
+            self._candidates.setdefault(place, _Candidate(channel, 0.0))
+            if not self._open:
+                self._only(place)
+
+    def _only(self, place: Place) -> None:
+        self._listener = None
+        self._candidates = {place: self._candidates[place]}
 
     def _gone(self, place: Place, error: PeerError) -> None:
         """A candidate has failed. It ends the association only where it can be nobody but the peer (DTLS-8)."""
@@ -291,7 +336,7 @@ class Association:
         signalled = place == self._peer and isinstance(error, AuthenticationFailed)
         if self._role is Role.CLIENT or signalled or (place == self._peer and error.code == "no_srtp_profile"):
             self.failure = error
-        elif isinstance(error, AuthenticationFailed) and error.code not in self._told:
+        elif isinstance(error, AuthenticationFailed) and not self._open and error.code not in self._told:
             self._told.add(error.code)
             self._notices.append(error.code)
 

@@ -6,6 +6,9 @@ When it begins anew and when it lives on is decided here (DTLS-17); the handshak
     idle --OfferRequested--> offering --RemoteAnswer--> answered --Settled--> idle, with what was agreed
     idle --RemoteOffer--> offered --AnswerRequested--> answering --Settled--> idle
 
+After Settled(early=True) the offer stays open for the answer of another fork, until AllAnswered: RemoteAnswer in `idle`
+(DYN-3).
+
 Datagrams and timers belong to every state. Keys come out at Settled at the earliest.
 """
 
@@ -22,6 +25,7 @@ from ueagent.errors import AgentError, AuthenticationFailed, NegotiationFailed, 
 from ueagent.keymgmt.dtls_association import Association, Means
 from ueagent.keymgmt.fingerprints import strongest
 from ueagent.keymgmt.mechanism import (
+    AllAnswered,
     AnswerRequested,
     Closed,
     DatagramReceived,
@@ -74,10 +78,12 @@ class _Agreed:
     lost: bool = False
     keyed: bool = False  # keys came out of it
     rekeys: bool = False  # it follows one that had keys
+    instead: bool = False  # another fork's: what the former had is of no use
 
-    def close(self) -> None:
+    def close(self, but: tuple[Association, ...] = ()) -> None:
         for association in self.associations:
-            association.close()
+            if association not in but:
+                association.close()
 
 
 @dataclass(slots=True)
@@ -103,7 +109,7 @@ class DtlsSrtp:
         self._current: _Agreed | None = None
         self._proposed: _Agreed | None = None
         self._offered_id = ""
-        self._early: tuple[Association, ...] = ()  # listening since our offer (DTLS-9)
+        self._early: tuple[Association, ...] = ()  # listening since our offer (DTLS-9), for all who may answer it
         self._theirs: _Theirs | None = None
         self._send_later: list[tuple[float, KeysReady]] = []
 
@@ -127,6 +133,7 @@ class DtlsSrtp:
 
     def _offer(self, event: OfferRequested, now: float) -> list[Output]:
         """DTLS-2, DTLS-19: actpass always; a new tls-id only where a new association is wanted (DTLS-24)."""
+        self._all_answered(AllAnswered(), now)
         current = self._current
         lives_on = current is not None and not current.lost and not event.fresh
         self._offered_id = current.our_id if current is not None and lives_on else self._new_id()
@@ -141,8 +148,25 @@ class DtlsSrtp:
             raise _failure("bad_setup", "an answer says active or passive")
         accepted = strongest(parameters.fingerprints)
         theirs = _Theirs(parameters, accepted, event.moved, event.peer)
-        self._propose(self._offered_id, theirs, role)
+        self._propose(self._offered_id, theirs, role, instead=self._state == "idle")
         self._state = "answered"
+        return []
+
+    def _read_another(self, event: RemoteAnswer, now: float) -> list[Output]:
+        """DYN-3: of another fork, which takes the place of the early one."""
+        if not self._early:
+            expected = tuple(name for name in TRANSITIONS["idle"] if name != "RemoteAnswer")
+            raise UnexpectedMessage("unexpected_event", "no offer of ours is open", expected=expected)
+        return self._read_answer(event, now)
+
+    def _all_answered(self, event: AllAnswered, now: float) -> list[Output]:
+        current = self._current
+        for association in self._early:
+            if current is not None and association in current.associations and not current.lost:
+                association.all_answered()
+            else:
+                association.close()
+        self._early = ()
         return []
 
     # ------------------------------------------------------------------------------------------ as answerer --
@@ -153,6 +177,7 @@ class DtlsSrtp:
         if parameters.setup is None or parameters.setup is SetupRole.HOLDCONN:
             raise _failure("bad_setup", "an offer says actpass, active or passive")
         self._theirs = _Theirs(parameters, strongest(parameters.fingerprints), event.moved, event.peer)
+        self._all_answered(AllAnswered(), now)
         self._state = "offered"
         return []
 
@@ -175,9 +200,9 @@ class DtlsSrtp:
 
     # ----------------------------------------------------------------------------------------------- either role --
 
-    def _propose(self, our_id: str, theirs: _Theirs, role: SetupRole) -> None:
+    def _propose(self, our_id: str, theirs: _Theirs, role: SetupRole, *, instead: bool = False) -> None:
         """What the answer amounts to. A second answer before Settled replaces the first."""
-        current, former = self._current, self._proposed
+        current, former = None if instead else self._current, self._proposed
         peer = theirs.peer or (None if current is None else current.peer)
         if current is not None and self._unchanged(current, our_id, theirs, role):
             associations = current.associations
@@ -188,7 +213,9 @@ class DtlsSrtp:
         kept = (associations, self._early, None if current is None else current.associations)
         if former is not None and former.associations not in kept:
             former.close()
-        self._proposed = _Agreed(our_id, theirs.parameters.tls_id, theirs.accepted, role, associations, peer)
+        self._proposed = _Agreed(
+            our_id, theirs.parameters.tls_id, theirs.accepted, role, associations, peer, instead=instead
+        )
 
     @staticmethod
     def _unchanged(current: _Agreed, our_id: str, theirs: _Theirs, role: SetupRole) -> bool:
@@ -205,25 +232,26 @@ class DtlsSrtp:
     def _settle(self, event: Settled, now: float) -> list[Output]:
         proposed, former = self._proposed, self._current
         assert proposed is not None
-        fresh = former is None or former.associations is not proposed.associations
+        fresh = former is None or former.associations is not proposed.associations or proposed.instead
         if former is not None:
             if fresh:
-                former.close()
+                former.close(proposed.associations)
             else:
                 proposed.deadline = former.deadline
+        early = self._early if event.early else ()
         for association in self._early:
-            if association not in proposed.associations:
+            if association not in (*proposed.associations, *early):
                 association.close()
-        self._current, self._proposed, self._early, self._theirs, self._state = proposed, None, (), None, "idle"
+        self._current, self._proposed, self._early, self._theirs, self._state = proposed, None, early, None, "idle"
         if fresh:
             proposed.deadline = now + GIVE_UP
-            proposed.rekeys = former is not None and former.keyed
+            proposed.rekeys = former is not None and former.keyed and not proposed.instead
             self._forget_later()
         elif former is not None:
             proposed.keyed, proposed.rekeys = former.keyed, former.rekeys
         for association in proposed.associations:
             place = _place(proposed.peer, association.rtcp)
-            association.expect(proposed.fingerprints, place)
+            association.expect(proposed.fingerprints, place, more=association in early, instead=proposed.instead)
             if proposed.role is SetupRole.ACTIVE and not association.started:
                 if place is not None:
                     association.connect(place, now)
@@ -234,15 +262,17 @@ class DtlsSrtp:
         return []
 
     def _roll_back(self, event: RolledBack, now: float) -> list[Output]:
-        current = self._current
-        for association in (*self._early, *(self._proposed.associations if self._proposed else ())):
-            if current is None or association not in current.associations:
+        current, proposed = self._current, self._proposed
+        kept = self._early if proposed is not None and proposed.instead else ()
+        for association in (*self._early, *(proposed.associations if proposed else ())):
+            if association not in kept and (current is None or association not in current.associations):
                 association.close()
-        self._proposed, self._early, self._theirs, self._state = None, (), None, "idle"
+        self._proposed, self._early, self._theirs, self._state = None, kept, None, "idle"
         return []
 
     def _close(self, event: Closed, now: float) -> list[Output]:
         self._roll_back(RolledBack(), now)
+        self._all_answered(AllAnswered(), now)
         if self._current is not None:
             self._current.close()
         self._forget_later()
@@ -326,7 +356,7 @@ class DtlsSrtp:
             current.lost, current.deadline = True, None
             self._forget_later()
             outputs += self._last_words(current)
-            current.close()
+            current.close(self._early)
         return outputs
 
     def _ready(self, current: _Agreed, keys: KeySet, component: Component, now: float) -> KeysReady:
@@ -413,7 +443,13 @@ _ANYTIME: Final[dict[str, Callable[[DtlsSrtp, Any, float], list[Output]]]] = {
 }
 # What may happen in which state. A repeated answer before Settled replaces the last one.
 TRANSITIONS: Final[dict[str, dict[str, Callable[[DtlsSrtp, Any, float], list[Output]]]]] = {
-    "idle": {"OfferRequested": DtlsSrtp._offer, "RemoteOffer": DtlsSrtp._read_offer, **_ANYTIME},
+    "idle": {
+        "OfferRequested": DtlsSrtp._offer,
+        "RemoteOffer": DtlsSrtp._read_offer,
+        "RemoteAnswer": DtlsSrtp._read_another,
+        "AllAnswered": DtlsSrtp._all_answered,
+        **_ANYTIME,
+    },
     "offering": {"RemoteAnswer": DtlsSrtp._read_answer, "RolledBack": DtlsSrtp._roll_back, **_ANYTIME},
     "answered": {
         "RemoteAnswer": DtlsSrtp._read_answer,

@@ -78,7 +78,16 @@ class RolledBack:
 class Settled:
     """Offer and answer stand. Until then a repeated answer, ours or theirs, replaces the last one; now what was offered
     and not chosen is wiped. One bad line can thus fail a whole answer and leave every other line as it was.
+
+    `early`: the answer to our offer came before the call was accepted, so that another one may yet take its place.
     """
+
+    early: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AllAnswered:
+    """After Settled(early=True): the call is accepted, no other answer comes (DYN-3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +134,7 @@ Input = (
     | AnswerRequested
     | RemoteAnswer
     | Settled
+    | AllAnswered
     | RolledBack
     | Closed
     | DatagramReceived
