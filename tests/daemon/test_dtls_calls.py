@@ -203,6 +203,50 @@ def test_a_wrong_fingerprint_is_told_to_the_dialer_and_nothing_is_heard(role: st
     asyncio.run(scenario())
 
 
+def dialog(tag: str) -> api.DialogIdentity:
+    return api.DialogIdentity(call_id="call", local_tag="alice", remote_tag=tag)
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_another_fork_may_accept_the_call_after_an_early_answer(passive: bool) -> None:
+    """DYN-3: what the early one knows opens nothing of the call, and it is heard no more."""
+
+    async def scenario() -> None:
+        policy = {"dtls_passive_answer": passive}
+        async with side() as alice, side(policy=policy) as bob, side(policy=policy) as carol:
+            made = await alice.client.create_offer(sdp=alice.phone.sdp, signalling="integrity", binding="home")
+            alice.session = made.session
+            answers = {}
+            for one in (bob, carol):
+                incoming = await one.client.accept_offer(sdp=made.sdp, signalling="integrity", binding="home")
+                one.session, one.loopback = incoming.session, audio_port(incoming.sdp or "")
+                answers[id(one)] = await one.client.create_answer(session=one.session, sdp=one.phone.sdp)
+            early = await alice.client.accept_answer(
+                session=alice.session, sdp=answers[id(bob)].sdp, final=False, dialog=dialog("bob")
+            )
+            alice.loopback = audio_port(early.sdp or "")
+            await both_have_keys(alice, bob)
+            await hear_each_other(alice, bob)
+            alice.events.clear()
+            taken = await alice.client.accept_answer(
+                session=alice.session, sdp=answers[id(carol)].sdp, final=True, dialog=dialog("carol")
+            )
+            assert audio_port(taken.sdp or "") == alice.loopback
+            await both_have_keys(alice, carol)
+            assert [event.reason for event in alice.events if "elsewhere" in (event.reason or "")] == []
+            await bob.phone.send(bob.loopback, rtp_packet(2, b"x" * 160, ssrc=0x99))
+            await hear_each_other(alice, carol, first=30)
+            state = await alice.client.session_status(session=alice.session)
+            assert state.lines[0].keys_in_place
+            assert (state.counters[0].plain_sent, state.counters[0].plain_received) == (0, 0)
+            with pytest.raises(AgentError, match="other_dialog"):
+                await alice.client.accept_answer(
+                    session=alice.session, sdp=answers[id(bob)].sdp, final=True, dialog=dialog("bob")
+                )
+
+    asyncio.run(scenario())
+
+
 def test_a_rekey_is_a_new_association_and_the_media_go_on() -> None:
     """DTLS-24, DYN-10: no gap; a refresh, on the other hand, changes nothing (DTLS-17)."""
 

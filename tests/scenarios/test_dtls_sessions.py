@@ -14,6 +14,7 @@ from ueagent.session.commands import (
     CreateAnswer,
     CreateOffer,
     DatagramReceived,
+    Dialog,
     Evidence,
     Media,
     OfferFailed,
@@ -184,3 +185,96 @@ def test_two_lines_have_an_association_each() -> None:
     assert len(set(ids)) == 2
     assert len(prints) == 2
     assert len(set(prints)) == 1
+
+
+# --------------------------------------------------------------------------------------------------- forking (DYN-3) --
+
+
+def fork(evidence: Evidence = AT_EDGE, offered: bytes = plain()) -> tuple[Agent, str, str]:
+    """Alice, answered early by one of two who have her offer; and both answers."""
+    alice = agent()
+    offer = alice.text(CreateOffer(offered, evidence))
+    answers = []
+    for name in ("bob", "carol"):
+        one = agent(name)
+        one.text(AcceptOffer(offer.encode(), evidence))
+        answers.append(one.text(CreateAnswer(offered)))
+    alice.text(AcceptAnswer(answers[0].encode(), final=False, dialog=dialog("bob")))
+    return alice, answers[0], answers[1]
+
+
+def port(sdp: str) -> int:
+    return int(sdp.partition("m=audio ")[2].split()[0])
+
+
+def dialog(tag: str) -> Dialog:
+    return Dialog("call", "alice", tag)
+
+
+def taken(answer: str, *, final: bool = True, tag: str = "carol") -> AcceptAnswer:
+    return AcceptAnswer(answer.encode(), final=final, dialog=dialog(tag))
+
+
+def test_the_fork_that_accepts_takes_the_place_of_an_early_one() -> None:
+    """DYN-3: nothing passes until it has keys."""
+    alice, bob, carol = fork()
+    assert port(bob) == port(carol)
+    carol = carol.replace(f"m=audio {port(bob)}", "m=audio 41004")
+    alice.text(taken(carol))
+    assert alice.session.dialog == dialog("carol")
+    assert alice.relays[0].mode == "closed"
+    assert not alice.session.lines[0].keys_in_place
+    assert alice.session.lines[0].mechanism is Mechanism.DTLS_SRTP
+    assert alice.relays[0].peer is not None
+    assert alice.relays[0].peer.rtp_port == 41004
+
+
+def test_an_early_answer_of_another_fork_waits_until_it_accepts() -> None:
+    """DYN-3, DYN-6: there is one relay, and the first early answer has it."""
+    alice, bob, carol = fork()
+    assert alice.error(taken(carol, final=False)).code == "other_dialog"
+    alice.text(taken(bob, tag="bob"))
+    assert alice.error(taken(carol)).code == "other_dialog"
+    assert alice.relays[0].mode == "secure"
+
+
+def test_one_call_is_accepted_once() -> None:
+    alice, bob, carol = fork()
+    alice.text(taken(carol))
+    assert alice.error(taken(bob, tag="bob")).code == "other_dialog"
+    assert alice.session.dialog == dialog("carol")
+
+
+def test_a_bad_answer_of_another_fork_leaves_the_early_one_as_it_is() -> None:
+    """SDES-16."""
+    alice, _, carol = fork()
+    alice.effects.clear()
+    broken = "".join(line for line in carol.splitlines(True) if "fingerprint" not in line)
+    assert alice.error(taken(broken)).code in ("no_fingerprint", "bad_keying")
+    assert alice.relays[0].mode == "secure"
+    assert [effect for effect in alice.effects if isinstance(effect, SetMode | SendDatagram)] == []
+    assert alice.session.dialog == dialog("bob")
+    alice.text(taken(carol))
+    assert alice.session.dialog == dialog("carol")
+
+
+def test_a_later_offer_ends_the_wait_for_other_forks() -> None:
+    """RFC 3311: an early dialog may be changed."""
+    alice, _, carol = fork()
+    alice.text(CreateOffer(plain(), AT_EDGE))
+    alice.do(OfferFailed(488))
+    assert alice.error(taken(carol)).code == "other_dialog"
+
+
+def test_keys_of_sdes_are_chosen_once() -> None:
+    """DYN-1: what the first answer did not choose is wiped."""
+    evidence = Evidence(Signalling.CONFIDENTIALITY, announced=frozenset({Mechanism.SDES}))
+    alice, _, carol = fork(evidence)
+    assert alice.session.lines[0].mechanism is Mechanism.SDES
+    assert alice.error(taken(carol)).code == "other_dialog"
+
+
+def test_a_released_call_waits_for_no_fork() -> None:
+    alice, _, carol = fork()
+    alice.do(Release("bye"))
+    assert alice.error(taken(carol)).code == "unexpected_command"

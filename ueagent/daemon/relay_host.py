@@ -10,6 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -215,7 +216,9 @@ class RelayHost:
         with _Translated():
             if self._engines:
                 self._relay.set_engine(leg, self._engines.get(keys.suite.name))
-            self._relay.install(
+            # What came under another fork's keys is not heard any more (DYN-3).
+            install = self._relay.install if effect.former else partial(self._relay.install, grace_ms=0, grace_max_ms=0)
+            install(
                 leg,
                 part=_PARTS[effect.component],
                 send=self._context(keys, Direction.SEND) if effect.send else None,

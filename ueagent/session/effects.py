@@ -112,7 +112,8 @@ class SetMode:
 class InstallKeys:
     """Ownership of `keys` passes to the runner, which wipes them once they are in C.
 
-    `send` or `receive` False leaves that direction's context as it is (SDES-15).
+    `send` or `receive` False leaves that direction's context as it is (SDES-15). `former`: what came under the former
+    keys is accepted for a while.
     """
 
     leg: int
@@ -120,6 +121,7 @@ class InstallKeys:
     send: bool = True
     receive: bool = True
     component: Component = Component.BOTH
+    former: bool = True
 
 
 @dataclass(frozen=True, slots=True)

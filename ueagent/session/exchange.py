@@ -60,6 +60,7 @@ class Exchange:
         self.passing: set[int] = set()  # lines that are not ours to secure
         self.refusals: dict[int, AgentError] = {}  # lines that somebody wanted and that are closed instead
         self.others: dict[int, LineSecurity] = {}  # reports of all lines without a leg
+        self.early = False  # an answer that stands may yet be followed by another fork's
         self.bundles: Bundles | None = None  # where some line is keyed by MIKEY-TICKET
         self._desk: MikeyDesk | None = None
         self._held_bundles: Mapping[int | None, MikeyBundle] = {}
@@ -184,7 +185,7 @@ class Exchange:
                 effects += leg.close(now)
                 self.others.setdefault(line, leg.security)
                 continue
-            done, noted = leg.settle(identity, now)
+            done, noted = leg.settle(identity, now, early=self.early)
             effects += done
             warnings += noted
         return {line: self.legs[line] for line in sorted(accepted)}, effects, warnings

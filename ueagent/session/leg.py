@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from ueagent.errors import AgentError, UsageError
 from ueagent.keymgmt import mechanism as keying
 from ueagent.keymgmt.mechanism import (
+    AllAnswered,
     AnswerRequested,
     Closed,
     Failed,
@@ -80,6 +81,9 @@ _NOTICES: Final = MappingProxyType(
         Media.KEYS_LOST: ("engine_failed", "accelerator_lost"),
     }
 )
+# Whose mechanism can take the answer of another fork in place of an early one (DYN-3). SDES has wiped what the first
+# answer did not choose.
+_SEVERAL_ANSWERS: Final = frozenset({Mechanism.NONE, Mechanism.DTLS_SRTP})
 # After these the next offer or answer of ours draws a new key, whether the dialer says so or not (SDES-19).
 _REKEY: Final = frozenset({Media.SOFT_LIMIT, Media.RESTART, Media.KEY_EXPIRED})
 
@@ -93,6 +97,7 @@ class Proposal:
     keys: KeysReady | None = None
     verified: str | None = None  # who has the other end, as a KMS vouches
     warnings: list[str] = field(default_factory=list)
+    instead: bool = False  # another fork's: nobody new has the keys in use
 
 
 class Leg:
@@ -112,6 +117,8 @@ class Leg:
         self._peer: Endpoint | None = None
         self._mode = "closed"
         self._rekey_due = False
+        self._switched = False  # to another fork, whose keys are not there yet
+        self._stale: set[Component] = set()  # what the relay has under the former fork's keys
         self._send_lost = False  # what we sent with went with the device that had it
         self._proposal: Proposal | None = None
         self.path = Path(line, rng)
@@ -227,6 +234,20 @@ class Leg:
         self._proposed.peer = peer or self._peer
         self._ask(RemoteAnswer(attributes, self._moved(), self._proposed.peer), now)
 
+    @property
+    def takes_other_fork(self) -> bool:
+        return self.plan is not None and self.plan.mechanism in _SEVERAL_ANSWERS and not self.plan.ice
+
+    def reopen(self) -> None:
+        """The offer that was answered early is answered by another fork (DYN-3)."""
+        assert self.plan is not None
+        self.begin(Decision(self.plan, self.security.peer, self.security.reason))
+        self._proposed.instead = True
+
+    def all_answered(self, now: float) -> list[Effect]:
+        """No other fork answers any more."""
+        return [] if self._mechanism is None else self._carry_out(self._mechanism.handle(AllAnswered(), now))
+
     def check_dialer(self, dialer: Endpoint | None) -> None:
         """UsageError when the dialer speaks another family than its side of the relay."""
         if dialer is None or self.ports is None:
@@ -258,14 +279,14 @@ class Leg:
         self._dialer = proposal.dialer
         return [self._told_dialer(proposal.dialer)]
 
-    def settle(self, identity: str | None, now: float) -> tuple[list[Effect], list[str]]:
-        """Offer and answer stand: effects in order, and warnings for the reply."""
+    def settle(self, identity: str | None, now: float, *, early: bool = False) -> tuple[list[Effect], list[str]]:
+        """Offer and answer stand: effects in order, and warnings. `early`: another fork may answer yet."""
         proposal, self._proposal = self._proposed, None
         effects = self.path.settle()
         if proposal.dialer is not None and proposal.dialer != self._dialer:
             effects.append(self._told_dialer(proposal.dialer))
         effects += self._apply(proposal)
-        outputs = [] if proposal.mechanism is None else proposal.mechanism.handle(Settled(), now)
+        outputs = [] if proposal.mechanism is None else proposal.mechanism.handle(Settled(early), now)
         if proposal.mechanism is not None and self.path.chosen is not None:
             outputs += proposal.mechanism.handle(PathFound(ENDPOINT), now)
         if self._mechanism is not None and self._mechanism is not proposal.mechanism:
@@ -286,12 +307,21 @@ class Leg:
     def _apply(self, proposal: Proposal) -> list[Effect]:
         """What the relay shall have from now on."""
         effects: list[Effect] = []
+        if proposal.instead and proposal.mechanism is not None and self._mode != "closed":
+            effects.append(SetMode(self.line, "closed"))
+        if proposal.instead:
+            self._stale = set(Component)
+        # The keys in use are the former fork's: nothing passes until there are others.
+        self._switched = (self._switched or proposal.instead) and proposal.mechanism is not None
         if proposal.keys is not None:
-            effects.append(InstallKeys(self.line, proposal.keys.keys, proposal.keys.send, proposal.keys.receive))
+            effects.append(self._install(proposal.keys))
+            self._switched = False
         if proposal.peer is not None and proposal.peer != self._peer:
             effects.append(SetPeer(self.line, proposal.peer))
         mode = "plain" if proposal.mechanism is None else "secure"
-        if mode != self._mode:
+        if self._switched:
+            mode = "closed"
+        elif mode != self._mode:
             effects.append(SetMode(self.line, mode))
         self._mode = mode
         return effects
@@ -392,11 +422,14 @@ class Leg:
 
     def _keys_later(self, ready: KeysReady) -> list[Effect]:
         """Keys of a handshake that came after offer and answer stood."""
-        install = InstallKeys(self.line, ready.keys, ready.send, ready.receive, ready.component)
+        install = self._install(ready)
         if ready.send and ready.component is not Component.RTCP:
             self._rekey_due = self._send_lost = False
         if ready.component is Component.RTCP or self.plan is None or not ready.receive:
             return [install]
+        opened = [SetMode(self.line, "secure")] if self._switched else []
+        if self._switched:
+            self._switched, self._mode = False, "secure"
         self.security = replace(
             self.security,
             suite=ready.keys.suite.name,
@@ -404,7 +437,13 @@ class Leg:
             assured=self.plan.assured,
             reason=None,
         )
-        return [install, Notify("keys_in_place", self.line, self.security)]
+        return [install, *opened, Notify("keys_in_place", self.line, self.security)]
+
+    def _install(self, ready: KeysReady) -> InstallKeys:
+        former = ready.component not in self._stale
+        if ready.receive:
+            self._stale.discard(ready.component)
+        return InstallKeys(self.line, ready.keys, ready.send, ready.receive, ready.component, former)
 
     def _lost(self, error: AgentError) -> list[Effect]:
         """DTLS-8, DTLS-23: nothing passes from here on, and the dialer is told which rule failed."""
@@ -464,9 +503,15 @@ class Leg:
     def _settled_security(self, proposal: Proposal, identity: str | None) -> LineSecurity:
         decision, plan = proposal.decision, proposal.decision.plan
         secured = proposal.mechanism is not None
-        suite = proposal.keys.keys.suite.name if proposal.keys is not None else self.security.suite
+        held = None if proposal.instead else self.security.suite
+        suite = proposal.keys.keys.suite.name if proposal.keys is not None else held
         # Nobody new holds the far end's keys when they did not change, so what was known of it still is.
-        unchanged = self.plan is not None and secured and not (proposal.keys is not None and proposal.keys.receive)
+        unchanged = (
+            self.plan is not None
+            and secured
+            and not proposal.instead
+            and not (proposal.keys is not None and proposal.keys.receive)
+        )
         return LineSecurity(
             self.line,
             self.kind,
@@ -479,7 +524,7 @@ class Leg:
             identity_basis=_basis(proposal.verified, identity),
             keys_in_place=secured
             and not self._send_lost
-            and (proposal.keys is not None or self.security.keys_in_place),
+            and (proposal.keys is not None or (self.security.keys_in_place and not proposal.instead)),
             reason=self.security.reason if secured and self._send_lost else None if secured else decision.reason,
         )
 

@@ -128,6 +128,7 @@ class Session:
         self._own: OwnOffer | None = None
         self._theirs: TheirOffer | None = None
         self._last_answer: _LastAnswer | None = None
+        self._forking: OwnOffer | None = None  # our first offer, while other forks may answer it
         self._digest_key = Secret(rng(DIGEST_KEY_LENGTH))
         self._desk: MikeyDesk | None = None
         self._bundles: dict[int | None, MikeyBundle] = {}
@@ -236,7 +237,7 @@ class Session:
         def write(now: float) -> list[Effect]:
             sdp, effects = own.write(rekey=command.rekey, now=now)
             self._began("offerer", command.evidence)
-            self._own, self._state = own, "offering"
+            self._own, self._state, self._forking = own, "offering", None
             return [*effects, ReplySdp(sdp, self.lines)]
 
         with _undone(own, now):
@@ -249,17 +250,23 @@ class Session:
         assert own is not None
         answer = parse_sdp(command.sdp)
         accepted = own.read_answer(answer, now)
+        own.early = not self._media_count and not command.final
+        self._forking = own if own.early else None
+        return self._answered(own, answer, accepted, command, now)
+
+    def _answered(
+        self, own: OwnOffer, answer: Sdp, accepted: set[int], command: AcceptAnswer, now: float
+    ) -> list[Effect]:
         for_dialer = own.answer_for_dialer(answer, accepted)
         sdp = own.text(for_dialer, loopback_side)
         self._identity = command.asserted_identity or self._identity
-        first = not self._media_count
         called = own.evidence.called
         effects, warnings = self._settle(own, accepted, now)
         warnings += self._about_identity(called)
         warnings = [*(error.code for error in own.refusals.values()), *warnings]
         self._dialog = command.dialog or self._dialog
         keying = self._keying_digest(answer)
-        self._last_answer = _LastAnswer(sdp, tuple(warnings), self._dialog, keying, first and not command.final)
+        self._last_answer = _LastAnswer(sdp, tuple(warnings), self._dialog, keying, own.early)
         return [*effects, ReplySdp(sdp, self.lines, tuple(warnings))]
 
     def _repeat_answer(self, command: AcceptAnswer, now: float) -> list[Effect]:
@@ -268,7 +275,7 @@ class Session:
         if last is None:
             raise UnexpectedMessage("unexpected_command", "no offer of ours is open", expected=("CreateOffer",))
         if not _same_dialog(last.dialog, command.dialog):
-            raise UnexpectedMessage("other_dialog", "the offer was answered in another dialog before")
+            return self._other_fork(command, now)
         differs = self._keying_digest(parse_sdp(command.sdp)) != last.keying
         self._dialog = command.dialog or self._dialog
         if command.asserted_identity is not None:
@@ -277,7 +284,30 @@ class Session:
                 leg.identify(self._identity)
         self._last_answer = replace(last, dialog=self._dialog, early=last.early and not command.final)
         warnings = (*last.warnings, "answer_keys_differ") if differs else last.warnings
-        return [ReplySdp(last.sdp, self.lines, warnings)]
+        effects: list[Effect] = []
+        if self._forking is not None and command.final:
+            self._forking = None
+            effects = [effect for leg in self._legs.values() for effect in leg.all_answered(now)]
+        return [*effects, ReplySdp(last.sdp, self.lines, warnings)]
+
+    def _other_fork(self, command: AcceptAnswer, now: float) -> list[Effect]:
+        """DYN-3: another fork has accepted the call, and its answer takes the place of the early one."""
+        own, legs = self._forking, self._legs
+        able = own is not None and own.legs.keys() == legs.keys() and all(leg.takes_other_fork for leg in legs.values())
+        if own is None or not able or not command.final or self._state != "established":
+            raise UnexpectedMessage("other_dialog", "the offer was answered in another dialog before")
+        answer = parse_sdp(command.sdp)
+        for leg in legs.values():
+            leg.reopen()
+        try:
+            accepted = own.read_answer(answer, now)
+        except AgentError:
+            for leg in legs.values():
+                leg.roll_back(now)
+            raise
+        own.early, self._forking, self._identity = False, None, None
+        own.refusals.clear()
+        return self._answered(own, answer, accepted, command, now)
 
     def _offer_failed(self, command: OfferFailed, now: float) -> list[Effect]:
         own = self._own
@@ -307,7 +337,7 @@ class Session:
             sdp = theirs.offer_for_dialer()
             self._began("answerer", command.evidence)
             self._dialog = command.dialog or self._dialog
-            self._theirs, self._state = theirs, "offered"
+            self._theirs, self._state, self._forking = theirs, "offered", None
             return [ReplySdp(sdp, self.lines, (*theirs.warnings, *self._about_identity(None)))]
 
         with _undone(theirs, now):
@@ -460,6 +490,7 @@ class Session:
         self._bundles = {}
         self._forget_account()
         self._legs, self._others, self._own, self._theirs, self._last_answer = {}, {}, None, None, None
+        self._forking = None
         self._digest_key.wipe()
         self._state = "ended"
         return effects
