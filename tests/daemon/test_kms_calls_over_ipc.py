@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from support.kms_lab import ALICE, BOB, by_psk, lab_kms
 from support.local_agent import Phone, audio_port, rtp_packet, running_agent
+from support.stream_calls import Side, say, side
+from support.stream_lines import MSRP
 
 from ueagent.client import AgentClient
 from ueagent.daemon.agent import Agent
@@ -192,6 +194,51 @@ def test_a_demand_that_no_kms_can_meet_fails_the_offer(tmp_path: Path) -> None:
             assert await found.alice.status() == []
 
     run(tmp_path, test, policy={**POLICY, "kms_e2e": "required"}, retries=0)
+
+
+def test_a_chat_beside_the_voice_runs_over_tls_with_keys_of_the_same_bundle(tmp_path: Path) -> None:
+    """M6, KMS-61, KMS-80, KMS-84: a real TLS-PSK connection between two agents; the dialers see plain MSRP."""
+
+    async def test(alice: Side, bob: Side) -> None:
+        with Phone() as voice:
+            audio = voice.sdp[voice.sdp.index("m=") :]
+            offered, answered = (
+                one.describe(MSRP, setup) + audio for one, setup in ((alice, "actpass"), (bob, "active"))
+            )
+            bob.role = "active"
+            made = await alice.client.create_offer(sdp=offered, signalling="none", called=BOB)
+            assert (made.sdp or "").count("a=key-mgmt:") == 1
+            incoming = await bob.client.accept_offer(sdp=made.sdp or "", signalling="none")
+            bob.session, bob.plain = incoming.session, incoming.sdp or ""
+            answer = await bob.client.create_answer(session=bob.session, sdp=answered)
+            taken = await alice.client.accept_answer(session=made.session, sdp=answer.sdp or "", final=True)
+            alice.session, alice.plain = made.session, taken.sdp or ""
+            at_bob = await bob.connect()
+            await say(at_bob, bob.message(b"hello alice"))
+            at_alice = await alice.connect()
+            await say(at_alice, alice.message(b"hello bob"))
+            heard = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(at_alice, 4096), 10)
+            assert b"hello alice" in heard
+            for one, other in ((alice, BOB), (bob, ALICE)):
+                await one.until("keys_in_place")
+                chat, talk = (await one.client.session_status(session=one.session)).lines
+                assert (chat.mechanism, chat.keyed_by, chat.scope) == ("TLS-PSK", "MIKEY-TICKET", "e2e")
+                assert (chat.identity, chat.identity_basis, talk.identity) == (other, "verified", other)
+                assert "PSK" in (chat.suite or "")
+            at_alice.close()
+            at_bob.close()
+
+    async def whole() -> None:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(asyncio.timeout(30))
+            kms = await stack.enter_async_context(lab_kms(tmp_path))
+            sides = [
+                await stack.enter_async_context(side(**by_psk(kms, tmp_path, user), policy=POLICY))
+                for user in (ALICE, BOB)
+            ]
+            await test(*sides)
+
+    asyncio.run(whole())
 
 
 def test_who_is_called_and_who_calls_are_checked(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from ueagent.ipc import api
 from ueagent.ipc.interface_text import interface_text, literal_names
 from ueagent.keymgmt.registry import MECHANISMS
 from ueagent.model.media import MediaKind
-from ueagent.model.security import Mechanism, Setting
+from ueagent.model.security import THROUGH_KMS, Setting
 from ueagent.model.suites import SUITES
 from ueagent.negotiation.access_edge import EdgeProfile
 from ueagent.negotiation.capability import Capability
@@ -149,9 +149,7 @@ class Agent:
         return api.DescribeReply(
             version=version(),
             mechanisms=[
-                mechanism.value
-                for mechanism in MECHANISMS
-                if mechanism is not Mechanism.MIKEY_TICKET or self._tickets is not None
+                mechanism.value for mechanism in MECHANISMS if mechanism not in THROUGH_KMS or self._tickets is not None
             ],
             suites=list(capability.usable(SUITES)),
             engines=[

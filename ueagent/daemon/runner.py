@@ -11,7 +11,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, assert_never
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 from ueagent_native.relay import RelayEvent
@@ -23,7 +24,7 @@ from ueagent.daemon.stream_lines import StreamLines
 from ueagent.errors import AgentError, ResourceError, UnexpectedMessage
 from ueagent.ipc import api
 from ueagent.model.media import Place
-from ueagent.model.security import LineSecurity
+from ueagent.model.security import LineSecurity, Mechanism
 from ueagent.session.commands import (
     Command,
     DatagramReceived,
@@ -331,13 +332,17 @@ def _wipe(effects: deque[Effect]) -> None:
             effect.keys.wipe()
 
 
+# Mechanisms whose keys another one makes.
+_KEYED_BY: Final = MappingProxyType({Mechanism.TLS_PSK: Mechanism.MIKEY_TICKET})
+
+
 def line_state(security: LineSecurity) -> api.LineState:
-    """The report of POL-9. A line's own mechanism keys it: none of today's is keyed by another."""
+    """The report of POL-9."""
     return api.LineState(
         line=security.line,
         medium=security.kind.value,
         mechanism=security.mechanism.value,
-        keyed_by=security.mechanism.value,
+        keyed_by=_KEYED_BY.get(security.mechanism, security.mechanism).value,
         scope=security.scope.value,
         suite=security.suite,
         assured=security.assured,

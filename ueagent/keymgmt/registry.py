@@ -42,6 +42,8 @@ _ROWS: Final = (
     MechanismRow(Mechanism.MIKEY_TICKET, "ueagent.keymgmt.mikey_line", lambda t: t.sdes,
                  keys_in_sdp=False, certificates=False),
     MechanismRow(Mechanism.SDES, "ueagent.keymgmt.sdes", lambda t: t.sdes, keys_in_sdp=True, certificates=False),
+    MechanismRow(Mechanism.TLS_PSK, "ueagent.keymgmt.tls_psk_media", lambda t: t.name in _TLS,
+                 keys_in_sdp=False, certificates=False),
     MechanismRow(Mechanism.TLS, "ueagent.keymgmt.tls_media", lambda t: t.name in _TLS,
                  keys_in_sdp=False, certificates=True),
     MechanismRow(Mechanism.DTLS, "ueagent.keymgmt.tls_media", lambda t: t.name == "UDP/TLS/UDPTL",

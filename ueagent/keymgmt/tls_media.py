@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from ueagent.channel.credentials import CertificateCredentials, Identity
+from ueagent.channel.credentials import CertificateCredentials, Credentials, Identity
 from ueagent.errors import AgentError, NegotiationFailed, UnexpectedMessage
 from ueagent.keymgmt.fingerprints import fits, strongest
 from ueagent.keymgmt.mechanism import (
@@ -84,7 +84,7 @@ def rules_of(kind: MediaKind, policy: SecurityPolicy) -> StreamRules:
 
 
 @dataclass(frozen=True, slots=True)
-class _Agreed:
+class Agreed:
     """What offer and answer say of a connection: as long as nothing of it changes, it lives on."""
 
     our_id: str
@@ -96,7 +96,7 @@ class _Agreed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Theirs:
+class Theirs:
     parameters: DtlsParameters
     accepted: frozenset[Fingerprint]
     setup: SetupRole
@@ -105,19 +105,24 @@ class _Theirs:
 
 
 class TlsMedia:
-    """One media line. `offers` is the a=setup of our offers: actpass, or active where nobody can reach us."""
+    """One media line. `offers` is the a=setup of our offers: actpass, or active where nobody can reach us.
 
-    def __init__(self, rules: StreamRules, identity: Identity, rng: Rng, offers: SetupRole = SetupRole.ACTPASS) -> None:
+    `identity` is None only where something else than certificates proves who is there (`tls_psk_media`).
+    """
+
+    def __init__(
+        self, rules: StreamRules, identity: Identity | None, rng: Rng, offers: SetupRole = SetupRole.ACTPASS
+    ) -> None:
         self._rules = rules
         self._identity = identity
         self._rng = rng
         self._offers = offers
         self._state = "idle"
-        self._current: _Agreed | None = None
-        self._proposed: tuple[_Agreed, bool] | None = None  # with: a new connection?
+        self._current: Agreed | None = None
+        self._proposed: tuple[Agreed, bool] | None = None  # with: a new connection?
         self._lost = False
         self._offered = ("", False)  # our tls-id, and whether the connection there is shall go on
-        self._theirs: _Theirs | None = None
+        self._theirs: Theirs | None = None
 
     @property
     def state(self) -> str:
@@ -181,7 +186,7 @@ class TlsMedia:
 
     # ----------------------------------------------------------------------------------------------- either role --
 
-    def _read(self, event: RemoteOffer | RemoteAnswer, *, absent: SetupRole) -> _Theirs:
+    def _read(self, event: RemoteOffer | RemoteAnswer, *, absent: SetupRole) -> Theirs:
         found = [one for one in event.attributes if isinstance(one, DtlsParameters)]
         if len(found) != 1:
             raise _failure("no_fingerprint", "the line has no valid fingerprint")
@@ -191,9 +196,9 @@ class TlsMedia:
             setup = absent
         if setup is None:
             raise _failure("bad_setup", "the line has no valid a=setup")
-        return _Theirs(parameters, strongest(parameters.fingerprints), setup, event.moved, event.peer)
+        return Theirs(parameters, self._accepted(parameters), setup, event.moved, event.peer)
 
-    def _propose(self, our_id: str, theirs: _Theirs, role: SetupRole, *, offerer: bool, keep: bool) -> bool:
+    def _propose(self, our_id: str, theirs: Theirs, role: SetupRole, *, offerer: bool, keep: bool) -> bool:
         """What the answer amounts to; whether that is a new connection."""
         current = self._current
         fresh = current is None or not keep or not self._unchanged(current, our_id, theirs, role)
@@ -202,11 +207,11 @@ class TlsMedia:
         client = offerer if self._rules.answerer_serves else opens
         if current is not None and not fresh:
             client = current.client
-        agreed = _Agreed(our_id, theirs.parameters.tls_id, role, theirs.accepted, peer, client)
+        agreed = Agreed(our_id, theirs.parameters.tls_id, role, theirs.accepted, peer, client)
         self._proposed = agreed, fresh
         return fresh
 
-    def _unchanged(self, current: _Agreed, our_id: str, theirs: _Theirs, role: SetupRole) -> bool:
+    def _unchanged(self, current: Agreed, our_id: str, theirs: Theirs, role: SetupRole) -> bool:
         """A stream is bound to its address (RFC 4145, 5); datagrams are when no tls-id tells more (RFC 8842, 3.1)."""
         by_address = self._rules.stream or theirs.parameters.tls_id is None
         return (
@@ -236,11 +241,7 @@ class TlsMedia:
             peer=place,
             may_swap=self._rules.connection,
         )
-
-        def verify(certificate: bytes) -> bool:
-            return fits(certificate, agreed.fingerprints)
-
-        return [ChannelReady(terms, CertificateCredentials(self._identity, verify))]
+        return [ChannelReady(terms, self._credentials(agreed))]
 
     def _roll_back(self, event: RolledBack) -> list[Output]:
         self._proposed, self._theirs, self._state = None, None, "idle"
@@ -257,6 +258,24 @@ class TlsMedia:
     def _ignore(self, event: Input) -> list[Output]:
         return []
 
+    # ---------------------------------------------------------------------------------------------------- proofs --
+
+    def _accepted(self, parameters: DtlsParameters) -> frozenset[Fingerprint]:
+        return strongest(parameters.fingerprints)
+
+    def _shown(self) -> tuple[Fingerprint, ...]:
+        assert self._identity is not None
+        return self._identity.fingerprints()
+
+    def _credentials(self, agreed: Agreed) -> Credentials:
+        """For the connection that is to be made."""
+        assert self._identity is not None
+
+        def verify(certificate: bytes) -> bool:
+            return fits(certificate, agreed.fingerprints)
+
+        return CertificateCredentials(self._identity, verify)
+
     # --------------------------------------------------------------------------------------------------- helpers --
 
     def _put(self, setup: SetupRole, tls_id: str | None, *, existing: bool) -> PutAttributes:
@@ -264,7 +283,7 @@ class TlsMedia:
         if self._rules.connection:
             connection = "existing" if existing else "new"
         shown = tls_id if self._rules.tls_id else None
-        return PutAttributes((DtlsParameters(self._identity.fingerprints(), setup, shown, connection),))
+        return PutAttributes((DtlsParameters(self._shown(), setup, shown, connection),))
 
     def _new_id(self) -> str:
         return base64.urlsafe_b64encode(self._rng(TLS_ID_OCTETS)).decode("ascii")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Final
 
 from ueagent.model.media import MediaKind, Place
 from ueagent.model.suites import DEFAULT_DTLS_PROFILES, DEFAULT_OFFER
@@ -17,6 +18,10 @@ class Mechanism(Enum):
     DTLS = "DTLS"
     TLS_PSK = "TLS-PSK"
     NONE = "none"
+
+
+# Keyed by an a=key-mgmt, which a KMS makes possible.
+THROUGH_KMS: Final = frozenset({Mechanism.MIKEY_TICKET, Mechanism.TLS_PSK})
 
 
 class Scope(Enum):

@@ -107,7 +107,8 @@ class Keying:
             return self.crypto
         self.wipe()
         row = MECHANISMS.get(mechanism)
-        return (self.dtls,) if row is not None and row.certificates else ()
+        roles = row is not None and (row.certificates or mechanism is Mechanism.TLS_PSK)
+        return (self.dtls,) if roles else ()
 
     def wipe(self) -> None:
         for line in self.crypto:

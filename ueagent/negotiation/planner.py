@@ -15,7 +15,7 @@ from typing import Final, Protocol
 from ueagent.errors import NegotiationFailed
 from ueagent.keymgmt.registry import MECHANISMS, carried_by
 from ueagent.model.media import MediaKind, Transport
-from ueagent.model.security import Mechanism, MediaPlan, Scope, SecurityPolicy, Setting, Signalling
+from ueagent.model.security import THROUGH_KMS, Mechanism, MediaPlan, Scope, SecurityPolicy, Setting, Signalling
 from ueagent.model.suites import DEFAULT_OFFER, SUITES
 
 _ORDER: Final = tuple(Setting)
@@ -84,7 +84,7 @@ def signalling_suffices(mechanism: Mechanism, policy: SecurityPolicy, signalling
 
     MIKEY-TICKET wants nothing: its messages are protected by keys of the KMS.
     """
-    if mechanism is Mechanism.MIKEY_TICKET:
+    if mechanism in THROUGH_KMS:
         return True
     if MECHANISMS[mechanism].keys_in_sdp or policy.dtls_confidential:
         return signalling.confidential
@@ -166,7 +166,7 @@ def plan_offer(
         if reason is None:
             web = policy.webrtc and mechanism is Mechanism.DTLS_SRTP
             plan = _plan(mechanism, line, kind, scope, policy, required, rtcp_mux=web, ice=web)
-            return Decision(plan, "access-edge" if scope is Scope.E2AE else _far_end(circumstances))
+            return Decision(plan, "access-edge" if scope is Scope.E2AE else far_end(circumstances))
         reasons.append(reason)
     reason = max(reasons, key=_TELLS.index)
     if required:
@@ -272,7 +272,7 @@ def _secured(
         return Decision(plan, "access-edge")
     # `applied` without evidence, or a fingerprint without any: somebody, somewhere (GEN-12; SDP-9 (b), (e)).
     somebody = applied or mechanism is Mechanism.DTLS_SRTP
-    return Decision(plan, "unknown" if somebody else _far_end(circumstances))
+    return Decision(plan, "unknown" if somebody else far_end(circumstances))
 
 
 _UNFIT: Final = MappingProxyType(
@@ -327,5 +327,5 @@ def _plan(
     return MediaPlan(line, kind, mechanism, scope, suites, sure, required, rtcp_mux, ice)
 
 
-def _far_end(circumstances: Circumstances) -> str:
+def far_end(circumstances: Circumstances) -> str:
     return "server" if circumstances.conference else "peer"  # CONF-3

@@ -23,6 +23,7 @@ from ueagent.wire.mikey import Protocol
 from ueagent.wire.mikey_payloads import Sp
 from ueagent.wire.mikey_policy import srtp_policy_payload
 from ueagent.wire.sdp import MediaSection, Sdp, Section
+from ueagent.wire.sdp_attributes import carries
 
 Rng = Callable[[int], bytes]
 Key = int | None
@@ -204,12 +205,8 @@ def _bare(uri: str) -> tuple[str, str]:
 def _keyed_by_mikey(section: MediaSection) -> bool:
     transport = transport_named(section.proto)
     if transport is None:
-        return "/TLS/" in section.proto.upper() and "fingerprint" not in _names(section)
-    return transport.sdes or (not transport.rtp and transport.fingerprint and "fingerprint" not in _names(section))
-
-
-def _names(section: MediaSection) -> set[str]:
-    return {attribute.name for attribute in section.attributes}
+        return "/TLS/" in section.proto.upper() and not carries(section, "fingerprint")
+    return transport.sdes or (not transport.rtp and transport.fingerprint and not carries(section, "fingerprint"))
 
 
 def _covered(line: int, section: MediaSection) -> CoveredLine:

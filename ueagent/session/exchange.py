@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from ueagent.errors import AgentError, NegotiationFailed, UsageError
 from ueagent.model.media import STREAM_KINDS, Endpoint, MediaKind
-from ueagent.model.security import LineSecurity, Mechanism, SecurityPolicy
+from ueagent.model.security import THROUGH_KMS, LineSecurity, SecurityPolicy
 from ueagent.negotiation.offer_answer import finish, is_rtp, kind_of
 from ueagent.negotiation.planner import security_required
 from ueagent.negotiation.stream_planner import stream_required
@@ -90,7 +90,7 @@ class Exchange:
     def vouch(self) -> None:
         """Lines keyed through a KMS learn who has the other end."""
         for line, leg in self.legs.items():
-            if self.bundles is not None and leg.proposed.mechanism is Mechanism.MIKEY_TICKET:
+            if self.bundles is not None and leg.proposed.mechanism in THROUGH_KMS:
                 leg.vouch(self.bundles.identity(line))
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import count
 from typing import Final
@@ -9,7 +10,7 @@ from typing import Final
 from ueagent.errors import AgentError, NegotiationFailed
 from ueagent.keymgmt.registry import secure_transport
 from ueagent.model.media import STREAM_KINDS, MediaKind, transport_named
-from ueagent.model.security import Mechanism, MediaPlan, Scope, Setting
+from ueagent.model.security import THROUGH_KMS, Mechanism, MediaPlan, Scope
 from ueagent.negotiation.offer_answer import (
     address_family,
     identified,
@@ -20,8 +21,9 @@ from ueagent.negotiation.offer_answer import (
     secured_attributes,
     tag_of,
 )
-from ueagent.negotiation.planner import Decision, plan_offer
-from ueagent.negotiation.stream_planner import plan_stream_offer, setting_of
+from ueagent.negotiation.planner import Attempt, Decision, plan_offer
+from ueagent.negotiation.stream_planner import plan_stream_offer
+from ueagent.negotiation.stream_planner import wanted as is_wanted
 from ueagent.negotiation.stream_sdp import is_stream, on_loopback
 from ueagent.session.effects import Effect
 from ueagent.session.exchange import Exchange, ice_attributes, network_side, session_attributes
@@ -61,7 +63,7 @@ class OwnOffer(Exchange):
         if transport.name != transport.plain:
             self.set_aside(line, section, "secured_by_dialer")
             return
-        if setting_of(kind, self.policy) is Setting.OFF:
+        if not is_wanted(kind, self.policy):
             self.set_aside(line, section, "policy")
             return
         leg = self.leg_at(line, section)
@@ -70,7 +72,7 @@ class OwnOffer(Exchange):
         else:
             decision = self._continued(leg, leg.plan)
         secured = decision.plan.mechanism is not Mechanism.NONE
-        if secured and not self.usable(kind):
+        if secured and decision.plan.mechanism not in THROUGH_KMS and not self.usable(kind):
             secured, decision = False, replace(decision, reason="no_certificate")
         if not secured and on_loopback(section):
             self.refuse(line, section, _not_secured(line, decision.reason or "policy"))
@@ -94,7 +96,7 @@ class OwnOffer(Exchange):
 
     def ask_kms(self, *, rekey: bool, now: float) -> None:
         """Begin the bundles of lines that are keyed through a KMS; what must be asked stands in their requests."""
-        wanted = [line for line, leg in self.legs.items() if leg.proposed.mechanism is Mechanism.MIKEY_TICKET]
+        wanted = [line for line, leg in self.legs.items() if leg.proposed.mechanism in THROUGH_KMS]
         if not wanted:
             return
         assert self.evidence.called is not None  # the planner saw to it
@@ -109,15 +111,13 @@ class OwnOffer(Exchange):
             raise error
         self.evidence = replace(self.evidence, kms=False)
         try:
-            decisions = {
-                line: plan_offer(line, self.legs[line].kind, self.policy, self.evidence, self.legs[line].refused)
-                for line in lines
-            }
+            decisions = {line: self._weaker(self.legs[line], self.legs[line].refused) for line in lines}
         except NegotiationFailed as failure:
             raise failure from error
         for line, decision in decisions.items():
-            self.legs[line].weaken(decision, now)
-            self.bundles.drop(line)
+            self._replace(self.legs[line], decision, decision.reason or "no_kms", now)
+        if not self.legs and not self.passing:
+            raise error
 
     def _continued(self, leg: Leg, plan: MediaPlan) -> Decision:
         """A later offer repeats what the line has (DYN-7): it neither drops security nor tries again to gain it."""
@@ -209,8 +209,8 @@ class OwnOffer(Exchange):
             keying.wipe()
             raise
         attributes = keying.of(leg.proposed.mechanism)
-        if self.bundles is not None and leg.proposed.mechanism is Mechanism.MIKEY_TICKET:
-            attributes = self.bundles.keys(line)
+        if self.bundles is not None and leg.proposed.mechanism in THROUGH_KMS:
+            attributes = (*attributes, *self.bundles.keys(line))
         leg.read_answer(attributes, peer=peer, now=now)
 
     def _network_proto(self, section: MediaSection, leg: Leg) -> str:
@@ -250,26 +250,37 @@ class OwnOffer(Exchange):
         if status not in RETRY_STATUSES or not secured:
             return False
         try:
-            decisions = {leg.line: self._weaker(leg) for leg in secured}
+            decisions = {leg.line: self._weaker(leg, (*leg.refused, leg.attempt)) for leg in secured}
         except NegotiationFailed:
             return False
-        streams = {leg.line for leg in secured if leg.kind in STREAM_KINDS}
+        streams = {leg.line for leg in secured if self._ends(leg, decisions[leg.line])}
         if not self.passing and not self.legs.keys() - streams:
             return False  # nobody carries a stream in plain: nothing would be left
         for leg in secured:
-            if leg.line in streams:
-                del self.legs[leg.line]
-                self._closing += leg.close(now)
-                self.refuse(leg.line, self.offer.media[leg.line], _not_secured(leg.line, "refused"))
-            else:
-                leg.weaken(decisions[leg.line], now)
-            if self.bundles is not None:
-                self.bundles.drop(leg.line)
+            self._replace(leg, decisions[leg.line], "refused", now)
         return True
 
-    def _weaker(self, leg: Leg) -> Decision:
+    def _replace(self, leg: Leg, decision: Decision, reason: str, now: float) -> None:
+        """What is proposed for the line cannot be had."""
+        if self._ends(leg, decision):
+            del self.legs[leg.line]
+            self._closing += leg.close(now)
+            self.refuse(leg.line, self.offer.media[leg.line], _not_secured(leg.line, reason))
+        else:
+            leg.weaken(decision, now)
+        if self.bundles is not None:
+            self.bundles.drop(leg.line)
+
+    def _weaker(self, leg: Leg, refused: Collection[Attempt]) -> Decision:
         plan = plan_stream_offer if leg.kind in STREAM_KINDS else plan_offer
-        return plan(leg.line, leg.kind, self.policy, self.evidence, (*leg.refused, leg.attempt))
+        return plan(leg.line, leg.kind, self.policy, self.evidence, refused)
+
+    def _ends(self, leg: Leg, decision: Decision) -> bool:
+        """Nobody carries a stream in plain, and without a certificate nothing else is left of it."""
+        if leg.kind not in STREAM_KINDS:
+            return False
+        mechanism = decision.plan.mechanism
+        return mechanism is Mechanism.NONE or (mechanism not in THROUGH_KMS and not self.usable(leg.kind))
 
 
 def _not_secured(line: int, reason: str) -> NegotiationFailed:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ueagent.errors import AgentError, NegotiationFailed, UsageError
 from ueagent.model.media import STREAM_KINDS, Endpoint, transport_named
-from ueagent.model.security import Mechanism, Setting
+from ueagent.model.security import THROUGH_KMS, Mechanism, Setting
 from ueagent.negotiation.offer_answer import (
     Keying,
     address_family,
@@ -69,7 +69,7 @@ class TheirOffer(Exchange):
                 self.refuse(line, section, error)
         if self.refusals and not self.legs and not self.passing:
             raise next(iter(self.refusals.values()))
-        keyed = {line for line, leg in self.legs.items() if leg.proposed.mechanism is Mechanism.MIKEY_TICKET}
+        keyed = {line for line, leg in self.legs.items() if leg.proposed.mechanism in THROUGH_KMS}
         for key, lines in levels.items():
             if keyed & set(lines):
                 (self.bundles or self.new_bundles()).take_offer(key, self.offer, lines, now)
@@ -92,7 +92,8 @@ class TheirOffer(Exchange):
                 raise NegotiationFailed("security_required", f"media line {line} is offered plain", field=f"m={line}")
             self.set_aside(line, section, "offered_plain" if held is None else "downgraded")
             return True
-        if setting_of(kind_of(section), self.policy) is Setting.OFF and held is None:
+        unwanted = setting_of(kind_of(section), self.policy) is Setting.OFF and line not in self._under_mikey
+        if unwanted and held is None:
             self.set_aside(line, section, "policy")
             return True
         return False
@@ -100,10 +101,11 @@ class TheirOffer(Exchange):
     def _decide(self, offered: OfferedLine, leg: Leg) -> Decision:
         if offered.kind not in STREAM_KINDS:
             return plan_answer(offered, self.policy, self.evidence, leg.plan)
-        if not self.usable(offered.kind):
+        decision = plan_stream_answer(offered, self.policy, self.evidence, leg.plan)
+        if decision.plan.mechanism not in THROUGH_KMS and not self.usable(offered.kind):
             detail = f"media line {offered.line}: there is no certificate to show"
             raise NegotiationFailed("mechanism_unavailable", detail, field=f"m={offered.line}")
-        return plan_stream_answer(offered, self.policy, self.evidence, leg.plan)
+        return decision
 
     def _plan_line(self, leg: Leg, section: MediaSection, now: float) -> None:
         transport = transport_named(section.proto)
@@ -164,7 +166,7 @@ class TheirOffer(Exchange):
             ours = answer.media[line]
             if line in accepted:
                 leg = self.legs[line]
-                keyed = self.bundles is not None and leg.proposed.mechanism is Mechanism.MIKEY_TICKET
+                keyed = self.bundles is not None and leg.proposed.mechanism in THROUGH_KMS
                 if self.bundles is not None and keyed:
                     leg.read_offer(self.bundles.keys(line), now)
                 # SDP-8: whatever the offer said, no 3ge2ae of ours in an answer.
