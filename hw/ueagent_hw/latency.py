@@ -15,6 +15,7 @@ DOWN: Final = (180, 170)  # 4 + 160 + 10 (or 160) + 4, and 2
 STATUS: Final = (10, 31)  # octets of a heartbeat and its answer
 HOST_SECONDS: Final = 0.0003  # driver and wake-ups of one round trip: assumed; `accel bench` measures it
 SOFTWARE_SECONDS: Final = 29_314 * 1.3 / 168e6  # instructions counted; cycles for each and the clock of an M4 assumed
+BUDGET: Final = 0.005  # seconds that a packet may take
 LOAD: Final = 0.8  # of the line that may be planned for
 
 
@@ -26,7 +27,7 @@ class Prediction:
 
 
 def predict(
-    baud: int, *, compute: float = SOFTWARE_SECONDS, host: float = HOST_SECONDS, budget: float = 0.005
+    baud: int, *, compute: float = SOFTWARE_SECONDS, host: float = HOST_SECONDS, budget: float = BUDGET
 ) -> Prediction:
     """For a line of `baud` and a device that takes `compute` seconds for a job."""
     octet = BITS_PER_OCTET / baud

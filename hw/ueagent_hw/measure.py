@@ -11,13 +11,12 @@ from ueagent_firmware.frame import Frame, FrameReader
 from ueagent_firmware.link import Link, Port
 from ueagent_firmware.messages import ANY_SSRC, Direction, Kind, Op, Status, Suite, pack
 
-from ueagent_hw.latency import BITS_PER_OCTET, STATUS, Prediction, predict
+from ueagent_hw.latency import BITS_PER_OCTET, BUDGET, STATUS, Prediction, predict
 from ueagent_hw.serial_engine import AcceleratorUnavailable
 
 SUITE: Final = Suite.AES_CM_128_HMAC_SHA1_80
 PAYLOAD: Final = 160  # G.711, 20 ms
 MOST_STREAMS: Final = 32
-BUDGET: Final = 0.005
 ROUNDS: Final = 5  # a number of streams holds when one round of so many is within the budget
 PATIENCE: Final = 2.0  # seconds for one burst
 

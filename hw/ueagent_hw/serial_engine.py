@@ -12,7 +12,7 @@ from ueagent_firmware.link import Description, Link, LinkError
 from ueagent_firmware.messages import Suite
 from ueagent_native.link import AcceleratorLink, Custody, LinkConfig, LinkState, LinkStats
 
-from ueagent_hw.latency import predict
+from ueagent_hw.latency import BITS_PER_OCTET, BUDGET, HOST_SECONDS, SOFTWARE_SECONDS, predict
 from ueagent_hw.serial_open import Opened, PortError, open_port
 
 __all__ = ["AcceleratorUnavailable", "Description", "SerialAccelerator", "SerialConfig", "admitted_slots", "ask"]
@@ -34,7 +34,7 @@ class SerialConfig:
     custody: Custody = Custody.SHARED
     device_key: bytes | None = None
     trusted_wiring: bool = False
-    deadline_ms: int = 5
+    deadline_ms: int = 0  # 0: from the model of the line, and within the budget
     verify_every: int = 16
     max_streams: int = 0  # 0: what the line carries on average
 
@@ -70,8 +70,17 @@ class SerialAccelerator:
         self.device: Description | None = None
         self.warnings: tuple[str, ...] = ()
         self._opened: Opened | None = None
+        modelled = config.deadline_ms == 0
         self.link = AcceleratorLink(
-            LinkConfig(config.custody, config.deadline_ms * 1000, config.verify_every, admitted_slots(config))
+            LinkConfig(
+                custody=config.custody,
+                deadline_us=round(BUDGET * 1e6) if modelled else config.deadline_ms * 1000,
+                verify_every=config.verify_every,
+                max_slots=admitted_slots(config),
+                octet_ns=round(BITS_PER_OCTET * 1e9 / config.baud) if modelled else 0,
+                job_us=round(SOFTWARE_SECONDS * 1e6),
+                host_us=round(HOST_SECONDS * 1e6),
+            )
         )
 
     def connect(self) -> Description:

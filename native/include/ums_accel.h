@@ -21,7 +21,11 @@ typedef enum ums_custody { UMS_CUSTODY_SHARED = 0, UMS_CUSTODY_DEVICE = 1 } ums_
 
 typedef struct ums_link_config {
   ums_custody custody;
-  uint32_t deadline_us;  /* of one job; 0 = 5000 */
+  uint32_t deadline_us; /* of one job, at most; 0 = 5000 */
+  /* The model of the line; octet_ns 0: none, every job has deadline_us. With it a job has twice the time that the model
+   * says, with what is on its way before it. What the model says is too late is not sent at all in shared custody, and
+   * has its time in device custody. */
+  uint32_t octet_ns, job_us, host_us;
   uint32_t verify_every; /* shared: of so many jobs to protect, one is compared with the CPU's result; 0 = none */
   uint32_t max_slots;    /* admission: no more are used; 0 = all of the device's */
 } ums_link_config;

@@ -63,6 +63,7 @@ struct ums_link {
   uint8_t slot_used[UMSA_SLOTS];
   uint8_t slot_wanted, slot_freed; /* keys wait for one; one has come free since */
   uint32_t since_verified;
+  uint32_t flying, flying_octets; /* jobs under way, and what they have on the line towards the device */
 
   ums_spsc ring[LINK_PRIORITIES], done;
   uint32_t ring_memory[LINK_PRIORITIES][LINK_ENTRIES], done_memory[LINK_ENTRIES];

@@ -14,6 +14,9 @@
 #include "relay.h"
 #include "srtp.h"
 
+/* Octets of a job on the line beside its packet: op and what follows it, index, CRC, COBS and delimiter; a tag. */
+#define OVERHEAD (UMSA_HEAD + UMSA_JOB_LEN + UMSA_CRC + 2 + 10)
+
 enum { SLOT_NONE = 0, SLOT_LOADING = 1, SLOT_READY = 2 };
 
 typedef struct flight { /* the owner's octets of an entry */
@@ -22,6 +25,7 @@ typedef struct flight { /* the owner's octets of an entry */
   relay_leg *leg;
   ums_srtp *ctx; /* NULL: it was wiped meanwhile */
   relay_address from;
+  uint16_t octets; /* towards the device */
   uint8_t direction, in, out, kind;
 } flight;
 
@@ -360,6 +364,18 @@ static void land(ums_relay *r, link_entry *e, relay_item *item) {
     item->go = 0; /* closed meanwhile */
 }
 
+/* Nanoseconds that this job may take; 0: the model says that it would be too late. */
+static uint64_t time_for(const ums_link *l, size_t up, size_t down) {
+  const uint64_t most = (uint64_t)l->cfg.deadline_us * 1000;
+  if (l->cfg.octet_ns == 0)
+    return most;
+  const uint64_t line = (uint64_t)(l->flying_octets + up + down) * l->cfg.octet_ns;
+  const uint64_t needs = line + ((uint64_t)(l->flying + 1) * l->cfg.job_us + l->cfg.host_us) * 1000;
+  if (in_custody(l))
+    return 2 * needs > most ? 2 * needs : most;
+  return needs > most ? 0 : 2 * needs < most ? 2 * needs : most;
+}
+
 /* The device does not take this packet: a CPU does, or in device custody nobody. */
 static int not_taken(ums_relay *r, relay_item *item, const relay_keys *keys, int kind, int direction) {
   ums_link *l = r->link;
@@ -384,7 +400,8 @@ int relay_offload_take(ums_relay *r, relay_item *item, int direction) {
     return not_taken(r, item, keys, kind, direction);
   if (keys->slot_bound[kind] && keys->slot_ssrc[kind] != ssrc)
     return not_taken(r, item, keys, kind, direction);
-  link_entry *e = take_entry(l);
+  const uint64_t time = time_for(l, item->len + OVERHEAD, item->len + OVERHEAD);
+  link_entry *e = time != 0 ? take_entry(l) : NULL;
   if (e == NULL)
     return not_taken(r, item, keys, kind, direction);
   ums_burst burst;
@@ -412,9 +429,13 @@ int relay_offload_take(ums_relay *r, relay_item *item, int direction) {
   keys->slot_bound[kind] = 1;
   keys->slot_ssrc[kind] = ssrc;
   e->submitted = link_now();
-  e->deadline = e->submitted + (uint64_t)l->cfg.deadline_us * 1000;
-  if (link_submit(l, number_of(l, e), direction == UMS_SEND ? LINK_PROTECT : LINK_UNPROTECT))
+  e->deadline = e->submitted + time;
+  f->octets = (uint16_t)(item->len + OVERHEAD);
+  if (link_submit(l, number_of(l, e), direction == UMS_SEND ? LINK_PROTECT : LINK_UNPROTECT)) {
+    l->flying++;
+    l->flying_octets += f->octets;
     return 1;
+  }
   e->status = LINK_LOST;
   relay_item landed;
   land(r, e, &landed);
@@ -486,6 +507,10 @@ void relay_offload_drain(ums_relay *r) {
     link_entry *e = &l->entry[*number];
     ums_spsc_release(&l->done);
     const int job = e->head.op == UMSA_OP_PROTECT || e->head.op == UMSA_OP_UNPROTECT;
+    if (job) {
+      l->flying--;
+      l->flying_octets -= flight_of(e)->octets;
+    }
     if (job && flight_of(e)->ctx != NULL) {
       land(r, e, &r->items[r->n_items++]);
       landed[n++] = e;

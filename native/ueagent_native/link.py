@@ -41,6 +41,9 @@ class LinkConfig:
     deadline_us: int = 5000
     verify_every: int = 16
     max_slots: int = 0
+    octet_ns: int = 0
+    job_us: int = 0
+    host_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from support.accelerated import SHORT_US, Accelerated
+from support.accelerated import PATIENT_US, SHORT_US, Accelerated
 from support.relay_rig import (
     AES_CM_32,
     AES_CM_80,
@@ -337,3 +337,43 @@ def test_with_custody_own_keys_for_rtcp_take_no_more_slots() -> None:
         call.dialer_rtcp.sendto(rtcp(), call.loop_rtcp)
         assert inbound(1).unprotect_rtcp(call.peer_rtcp.recv(2048)) == rtcp()
         assert (rig.stats().used_slots, call.stats().accelerated) == (4, 7)
+
+
+# ------------------------------------------------------------------------------------------------ the line's model --
+
+
+
+def test_what_the_model_says_is_too_late_is_done_by_a_cpu_at_once() -> None:
+    """Shared custody: 0.4 seconds for a small packet are within the deadline, ten for a large one are not."""
+    with Accelerated(octet_ns=5_000_000, deadline_us=PATIENT_US) as rig:
+        call = rig.call().secure()
+        rig.wait_loads(2)
+        ours = inbound(1)
+        for seq, payload, jobs in ((1, b"", 1), (2, bytes(1000), 1), (3, b"", 2)):
+            packet = rtp(seq, payload=payload)
+            call.from_dialer(packet)
+            assert ours.unprotect(call.peer.recv(2048)) == packet
+            assert rig.stats().jobs == jobs
+        assert call.stats().accelerated == 2
+
+
+def test_what_waits_on_the_line_counts() -> None:
+    """The eighth of as many packets would be back after the deadline, so it does not join the queue."""
+    with Accelerated(octet_ns=1_000_000, deadline_us=PATIENT_US) as rig:
+        call = rig.call().secure()
+        rig.wait_loads(2)
+        rig.device.fail(Fault.HANG)  # nothing comes back, so that nothing leaves the queue
+        ours = inbound(1)
+        for seq in range(1, 9):
+            call.from_dialer(rtp(seq, payload=bytes(200)))
+        assert ours.unprotect(call.peer.recv(2048)) == rtp(8, payload=bytes(200))
+
+
+def test_with_custody_a_packet_has_the_time_that_it_takes() -> None:
+    with in_custody(octet_ns=5_000_000) as rig:
+        call = rig.call().secure()
+        rig.wait_loads(4)
+        packet = rtp(1, payload=bytes(1000))
+        call.from_dialer(packet)
+        assert inbound(1).unprotect(call.peer.recv(2048)) == packet
+        assert call.stats().accelerated == 1

@@ -69,7 +69,7 @@ class AcceleratorConfig:
     custody: Literal["shared", "device"] = "shared"
     device_key: str | None = None
     trusted_wiring: bool = False
-    deadline_ms: int = 5
+    deadline_ms: int = 0
     verify_every: int = 16
     max_streams: int = 0
 
@@ -410,7 +410,7 @@ SECTIONS: Final = (
         Key("custody", _one_of("shared", "device"), "who has the session keys: both, or the device alone"),
         Key("device_key", _hexadecimal(32), "the device's public key, as `ueagent accel pair` tells it"),
         Key("trusted_wiring", _boolean(), "nobody can touch the line: without device_key, keys are loaded in plain"),
-        Key("deadline_ms", _integer(1, 1000), "what is not back then is done by a CPU (shared) or dropped (device)"),
+        Key("deadline_ms", _integer(0, 1000), "of a job; then a CPU does it, or nobody (device); 0: from the model"),
         Key("verify_every", _integer(0, 65536), "shared: compare one job of so many with the CPU's result; 0: none"),
         Key("max_streams", _integer(0, 1024), "at a time on the device; 0: as many as the line carries on average"),
     )),
