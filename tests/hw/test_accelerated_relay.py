@@ -342,7 +342,6 @@ def test_with_custody_own_keys_for_rtcp_take_no_more_slots() -> None:
 # ------------------------------------------------------------------------------------------------ the line's model --
 
 
-
 def test_what_the_model_says_is_too_late_is_done_by_a_cpu_at_once() -> None:
     """Shared custody: 0.4 seconds for a small packet are within the deadline, ten for a large one are not."""
     with Accelerated(octet_ns=5_000_000, deadline_us=PATIENT_US) as rig:
