@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     edge.add_argument(
         "--announce",
         action="append",
-        choices=["sdes-srtp", "dtls-srtp"],
+        choices=["sdes-srtp", "dtls-srtp", "msrp-tls", "bfcp-tls", "udptl-dtls"],
         help="only this in Security-Server (may be repeated, preferred first; default: sdes-srtp)",
     )
     edge.add_argument("--dtls-passive", action="store_true", help="leave the ClientHello to the UE where it may choose")

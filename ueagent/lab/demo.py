@@ -4,6 +4,7 @@
     terminating   softphone -- agent =SRTP= edge -- phone in the core     e2ae
     end-to-end    softphone -- agent =SRTP= edge =SRTP= agent -- softphone    e2e
     dtls-originating, dtls-terminating: as the first two, keyed by DTLS-SRTP in place of SDES
+    msrp, t38: a chat with a file and a fax by TLS and DTLS (`lab.demo_streams`)
     kms-end-to-end: as end-to-end with keys of a KMS, which also says who the other is
 
 A protected MESSAGE goes from Alice to Bob beside them (`lab.demo_messages`). Agents, edge and KMS live in this process
@@ -35,6 +36,7 @@ from ueagent.ipc import api
 from ueagent.lab.capture import Datagram, write_pcap
 from ueagent.lab.core_net import PeerNetwork, PhoneNetwork
 from ueagent.lab.demo_messages import MessageReport, exchange_message, identity_of, kms_of, subscribe
+from ueagent.lab.demo_streams import exchange_stream
 from ueagent.lab.dialer import Dialer, Registered
 from ueagent.lab.eavesdropper import Overheard, overhear, plaintext_datagrams
 from ueagent.lab.edge import Edge, EdgeConfig
@@ -43,6 +45,7 @@ from ueagent.lab.g711 import CODECS
 from ueagent.lab.phone import Phone, in_order
 from ueagent.lab.registrar import DTLS, MEDIASEC, SDES
 from ueagent.lab.wave import read_wav, shipped_speech, write_wav
+from ueagent.model.media import MediaKind
 from ueagent.model.security import SecurityPolicy, Setting
 
 SERIAL: Final = "serial"
@@ -62,9 +65,11 @@ _NAMES: Final = (
     "dtls-originating",
     "dtls-terminating",
     "kms-end-to-end",
+    "msrp",
+    "t38",
 )
 # What the edge announces: who announces both gets the first.
-_ANNOUNCED: Final = (f"{DTLS};{MEDIASEC}", f"{SDES};{MEDIASEC}")
+_ANNOUNCED: Final = tuple(f"{name};{MEDIASEC}" for name in (DTLS, SDES, "msrp-tls", "udptl-dtls"))
 # Bob knows nothing of the access network and insists on security between the phones.
 _END_TO_END: Final = SecurityPolicy(sdes_e2ae=Setting.OFF, sdes_e2e=Setting.REQUIRED)
 # Carol asks the KMS where she names who is called.
@@ -151,10 +156,15 @@ async def run_demo(options: DemoOptions, tell: Callable[[str], None] = lambda li
         calls = await stage.calls()
         tell(f"{len(calls)} calls at once, {recording.seconds:.1f} s of speech each way ...")
         talking = asyncio.gather(*(stage.perform(call, recording.samples) for call in calls))
-        message, reports = await asyncio.gather(stage.message(), talking)
+        message, reports, *streams = await asyncio.gather(
+            stage.message(),
+            talking,
+            stage.stream("msrp", MediaKind.MSRP, calls=True),
+            stage.stream("t38", MediaKind.UDPTL, calls=False),
+        )
         _write_files(options, calls, stage.edge.tap.wire())
     notes = [recording.note] if recording.note else []
-    return DemoReport(tuple(reports), statuses, tuple(notes), time.monotonic() - began, (message,))
+    return DemoReport((*reports, *streams), statuses, tuple(notes), time.monotonic() - began, (message,))
 
 
 class _Stage:
@@ -178,7 +188,8 @@ class _Stage:
         by_kms = replace(_BY_KMS, kms_rcc=self._options.engine != SERIAL)
         for name, policy in ((_ALICE, SecurityPolicy()), (_BOB, _END_TO_END), (_CAROL, by_kms)):
             path = folder / f"{name}.sock"
-            registration = RegistrationConfig(strict=strict, dtls_srtp=name == _CAROL)
+            more = name == _CAROL
+            registration = RegistrationConfig(strict=strict, dtls_srtp=more, msrp=more, udptl=more)
             config = Config(
                 policy=policy,
                 registration=registration,
@@ -208,6 +219,35 @@ class _Stage:
 
     async def message(self) -> MessageReport:
         return await exchange_message(self._clients, _ALICE, _BOB, _CAROL)
+
+    async def stream(self, name: str, kind: MediaKind, *, calls: bool) -> CallReport:
+        """A chat or a fax of Carol's."""
+        verify = self._registered[_CAROL].security_verify
+        try:
+            facts = await exchange_stream(self.edge, self._clients[_CAROL], _CAROL, verify, kind, calls=calls)
+        except AgentError as error:
+            return CallReport(name, medium=kind.value, problems=(str(error),))
+        line = facts.line
+        checks = (
+            (line.keys_in_place, "the agent has no keys in place"),
+            (line.scope == "e2ae" and line.assured, f"the scope is {line.scope}, and not assured"),
+            (facts.bit_exact, "what arrived is not bit for bit what was sent"),
+            (facts.readable == 0, f"{facts.readable} of what was sent could be read on the wire"),
+        )
+        return CallReport(
+            name=name,
+            medium=line.medium,
+            mechanism=line.mechanism,
+            keyed_by=line.keyed_by,
+            scope=line.scope,
+            suite=line.suite,
+            assured=line.assured,
+            packets_sent=facts.sent,
+            packets_received=facts.received,
+            bit_exact=facts.bit_exact,
+            plaintext_on_wire=facts.readable,
+            problems=tuple(sentence for good, sentence in checks if not good),
+        )
 
     async def calls(self) -> tuple[_Call, ...]:
         return (
