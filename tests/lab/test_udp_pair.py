@@ -14,7 +14,9 @@ def test_descriptors_of_a_cancelled_pair_are_free_for_others() -> None:
         for _ in range(steps):
             await asyncio.sleep(0)
         opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
+        [pair] = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(pair, UdpPair):
+            pair.close()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             for _ in range(3):
                 _, writer = await asyncio.open_connection(*listener.getsockname())
