@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from ueagent.daemon.http_client import Origin, exchange
 from ueagent.daemon.kms_http import KmsBinding, KmsClient, KmsService
 from ueagent.errors import AgentError
 from ueagent.keymgmt import kms, mikey_ticket
+from ueagent.keymgmt.aka import AkaKeys, SyncFailure
 from ueagent.keymgmt.bootstrapping import BootstrappedContext
 from ueagent.keymgmt.kms import GrantedTicket, PendingRequest, PendingResolve, ResolvedTicket
 from ueagent.keymgmt.mikey_protection import KmsAccount, Profile
@@ -326,5 +328,47 @@ def test_other_methods_and_paths_are_not_found() -> None:
                 ("POST", "/keymanagement/identity/v1/init"),
             ):
                 assert (await exchange(origin, HttpRequest(method, target))).status == 404
+
+    asyncio.run(run())
+
+
+class _SlowUsim:
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked, self.let = threading.Event(), threading.Event()
+        self.keys: AkaKeys | None = None
+        self._usim = SoftwareUsim(Secret(K), Secret(OPC))
+
+    def authenticate(self, rand: bytes, autn: bytes) -> AkaKeys | SyncFailure:
+        self.asked.set()
+        assert self.let.wait(10)
+        outcome = self._usim.authenticate(rand, autn)
+        assert isinstance(outcome, AkaKeys)
+        self.keys = outcome
+        return outcome
+
+    def wipe(self) -> None:
+        self._usim.wipe()
+
+
+def test_bootstrapping_given_up_ends_with_its_usim_and_leaves_no_keys() -> None:
+    """KMS-7: a thread goes on after its waiter: it would hold keys, and write a state file, that nobody owns."""
+
+    async def run() -> None:
+        async with stage() as lab:
+            usim = _SlowUsim()
+            origin = Origin(False, "127.0.0.1", lab.bsf_server.port)
+            credentials = GbaCredentials(impi_of(ALICE), BSF, origin, usim, lab.rng.randbytes, lab.clock)
+            work = asyncio.ensure_future(credentials.obtain("kms.lab"))
+            await asyncio.to_thread(usim.asked.wait, 10)
+            work.cancel()
+            await asyncio.sleep(0)
+            assert not work.done()
+            usim.let.set()
+            with pytest.raises(asyncio.CancelledError):
+                await work
+            assert usim.keys is not None
+            assert not any(len(key) for key in (usim.keys.res, usim.keys.ck, usim.keys.ik))
 
     asyncio.run(run())

@@ -65,14 +65,23 @@ class GbaCredentials:
             response = await self._send(run.begin())
             while True:
                 challenge = run.challenged(response)
-                outcome: AkaKeys | SyncFailure = await asyncio.to_thread(
-                    self._usim.authenticate, challenge.rand, challenge.autn
-                )
+                outcome = await self._authenticate(challenge.rand, challenge.autn)
                 response = await self._send(run.respond(outcome))
                 if isinstance(outcome, AkaKeys):
                     return run.finish(response, self._clock())
         finally:
             run.close()
+
+    async def _authenticate(self, rand: bytes, autn: bytes) -> AkaKeys | SyncFailure:
+        """Given up only when the USIM is done: a thread cannot be stopped, it holds keys, and it writes a file."""
+        work = asyncio.ensure_future(asyncio.to_thread(self._usim.authenticate, rand, autn))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])
+            if work.exception() is None and isinstance(outcome := work.result(), AkaKeys):
+                outcome.wipe()
+            raise
 
     async def _send(self, request: HttpRequest) -> HttpResponse:
         return await http_client.exchange(self._origin, request, tls=self._tls)
