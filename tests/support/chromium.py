@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -151,6 +151,7 @@ class Chromium:
         for fd in high:
             os.close(fd)
         self._cleanup.enter_context(program)
+        self._cleanup.callback(self._leave, program)
         made = self._call("Target.createTarget", {"url": "about:blank"}, STARTING)
         attached = self._call("Target.attachToTarget", {"targetId": made["targetId"], "flatten": True})
         self._session = attached["sessionId"]
@@ -158,6 +159,13 @@ class Chromium:
         self._call("Page.navigate", {"url": f"http://{LOOPBACK}:{server.server_port}/"})
         while self._message(PATIENCE).get("method") != "Page.loadEventFired":
             pass
+
+    def _leave(self, program: Program) -> None:
+        """By itself it takes its other processes with it, which write into its folder until the end."""
+        self._session = None
+        with suppress(PeerError, OSError):
+            self._call("Browser.close", {})
+            program.wait()
 
     def _call(self, method: str, params: dict[str, Any], timeout: float = PATIENCE) -> Any:
         number = next(self._numbers)
