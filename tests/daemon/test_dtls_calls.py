@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import subprocess
@@ -13,12 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from support.channels import new_identity
 from support.local_agent import Phone, audio_port, plain_sdp, rtp_packet, running_agent
 
 from ueagent.client import AgentClient
 from ueagent.daemon.agent import Agent
 from ueagent.errors import AgentError
 from ueagent.ipc import api
+from ueagent.keymgmt.dtls_association import Association, Means
+from ueagent.model.media import Place
 
 BOTH_TOKENS = ["sdes-srtp;mediasec", "dtls-srtp;mediasec"]
 ANNOUNCED: dict[str, Any] = {"registration": {"dtls_srtp": True}}
@@ -366,6 +370,72 @@ def test_handshake_datagrams_of_strangers_do_not_disturb_a_call() -> None:
                 await both_have_keys(alice, bob)
                 stranger.sendto(b"\x15\xfe\xfd" + bytes(8) + b"\0\2\2\x28", ("127.0.0.1", port))
                 await hear_each_other(alice, bob)
+
+    asyncio.run(scenario())
+
+
+def shake_hands(sock: socket.socket, port: int, rounds: int) -> None:
+    """A stranger, who shows cookies, goes on with a handshake as DTLS client, with a certificate of his own."""
+    means = Means(new_identity(), (0x0007,), 1200, 64, os.urandom)
+    to = Place("127.0.0.1", port)
+    stranger = Association(means, rtcp=False)
+    stranger.connect(to, 0.0)
+    sock.settimeout(0.2)
+    for _ in range(rounds):
+        for sent in stranger.datagrams:
+            sock.sendto(sent.data, ("127.0.0.1", port))
+        stranger.datagrams = []
+        try:
+            stranger.take(sock.recv(2048), to, 0.0)
+        except TimeoutError:
+            return
+
+
+def test_strangers_who_begin_and_finish_handshakes_do_not_disturb_a_call() -> None:
+    """DTLS-8, TLS-12: before the answer, while the true handshake is due, and during the call, from many places."""
+
+    async def attack(port: int) -> None:
+        for rounds in (1, 2, 4, 4, 4, 4, 4):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.bind(("127.0.0.1", 0))
+                await asyncio.to_thread(shake_hands, sock, port, rounds)
+
+    async def scenario() -> None:
+        async with side() as alice, side() as bob:
+            made = await alice.client.create_offer(sdp=alice.phone.sdp, signalling="integrity", binding="home")
+            alice.session, port = made.session, audio_port(made.sdp or "")
+            await attack(port)
+            incoming = await bob.client.accept_offer(sdp=made.sdp, signalling="integrity", binding="home")
+            bob.session, bob.loopback = incoming.session, audio_port(incoming.sdp or "")
+            answer = await bob.client.create_answer(session=bob.session, sdp=bob.phone.sdp)
+            await attack(port)
+            taken = await alice.client.accept_answer(session=alice.session, sdp=answer.sdp, final=True)
+            alice.loopback = audio_port(taken.sdp or "")
+            await both_have_keys(alice, bob)
+            await hear_each_other(alice, bob)
+            await attack(port)
+            await hear_each_other(alice, bob, first=20)
+            assert (await alice.line()).keys_in_place
+
+    asyncio.run(scenario())
+
+
+def test_a_wrong_certificate_from_another_address_is_told_at_once() -> None:
+    """DTLS-8: the agent is DTLS server and waits for the right one, whom the answer names elsewhere."""
+
+    async def scenario() -> None:
+        async with side() as alice:
+            made = await alice.client.create_offer(sdp=alice.phone.sdp, signalling="integrity", binding="home")
+            alice.session, port = made.session, audio_port(made.sdp or "")
+            with Phone() as elsewhere, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                answer = re.sub(r"m=audio \d+", f"m=audio {audio_port(elsewhere.sdp)}", made.sdp or "")
+                answer = answer.replace("a=setup:actpass", "a=setup:active")
+                await alice.client.accept_answer(session=alice.session, sdp=answer, final=True)
+                sock.bind(("127.0.0.1", 0))
+                await asyncio.to_thread(shake_hands, sock, port, 4)
+                event = await alice.until("security_state", "elsewhere_fingerprint_mismatch")
+            assert event.state is not None
+            assert (event.state.reason, event.state.keys_in_place) == (None, False)
 
     asyncio.run(scenario())
 

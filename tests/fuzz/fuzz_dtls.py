@@ -42,7 +42,7 @@ from ueagent.channel.records import (
     split_records,
 )
 from ueagent.keymgmt.dtls_association import MAX_CANDIDATES, Association
-from ueagent.keymgmt.mechanism import DatagramReceived, RemoteAnswer, Settled
+from ueagent.keymgmt.mechanism import AllAnswered, DatagramReceived, RemoteAnswer, Settled
 from ueagent.model.media import Component, Place
 from ueagent.model.security import SecurityPolicy
 
@@ -133,6 +133,7 @@ class Run:
     def __init__(self, seed: int) -> None:
         self.rng = rng = random.Random(seed)
         self.forger = rng.random() < 0.4
+        self.early = rng.random() < 0.4  # other forks may answer: strangers may be theirs (DYN-3)
         self.fragments = rng.random() < 0.5
         self.mtu = rng.choice(MTUS)
         passive = rng.random() < 0.5
@@ -162,13 +163,15 @@ class Run:
         if self.rng.random() < 0.5:
             self._carry(self.rng.randint(1, 40))  # hellos before the answer
         calls.alice.do(RemoteAnswer((answer,), False, calls.bob.endpoint), 0.0)
-        calls.alice.do(Settled(), 0.0)
+        calls.alice.do(Settled(early=self.early), 0.0)
         self._carry_all()
         outcome = "keys" if self._secured() else "spoiled"
         if not self.forger:
             assert outcome == "keys", "strangers prevent the handshake"
             assert not any(end.lost for end in self.ends), "strangers end the line"
         self._attack(10)
+        calls.alice.do(AllAnswered(), 0.0)
+        self._attack(5)
         self._carry_all()
         self._keys_fit()
         if self.forger:

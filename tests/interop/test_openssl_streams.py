@@ -164,3 +164,33 @@ def test_a_fax_machine_with_rsa_suites_only_is_served(tmp_path: Path, suite: str
         fax.close()
 
     asyncio.run(test())
+
+
+@pytest.mark.interop("UDPTL over DTLS", "client", "openssl")
+@pytest.mark.parametrize("suite", ["ECDHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES128-GCM-SHA256"])
+def test_we_call_a_fax_machine_with_rsa_suites_only(tmp_path: Path, suite: str) -> None:
+    """T38-1, T38-8: s_server over DTLS, which asks for our certificate."""
+    foreign = Foreign(tmp_path, "rsa-3072")
+
+    async def test() -> None:
+        own = [create_self_signed(BORN, os.urandom, kind) for kind in ("ecdsa-p256", "rsa-3072")]
+        fax = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        fax.bind((LOOPBACK, 0))
+        told: asyncio.Queue[PeerError | None] = asyncio.Queue()
+        means = Means(Identity(*own), (), 1200, 0, os.urandom, dhe_rsa=True)
+        pump = DatagramPump(means, LOOPBACK, LOOPBACK, told.put_nowait)
+        pump.set_dialer(Place(*fax.getsockname()))
+        argv = ["openssl", "s_server", "-dtls1_2", "-accept", f"{LOOPBACK}:0", "-listen", "-Verify", "1"]
+        with Program([*argv, "-cipher", suite, *foreign.files_only]) as server:
+            port = int((await asyncio.to_thread(server.wait_for, "ACCEPT")).rpartition(b":")[2])
+            pump.agree(replace(agreed(foreign, Place(LOOPBACK, port), opens=True), client=True))
+            assert await asyncio.wait_for(told.get(), SOON) is None
+            assert pump.cipher == suite
+            fax.sendto(b"page one\n", (LOOPBACK, pump.loopback.port))
+            assert await asyncio.to_thread(server.wait_for, "page one")
+            server.say(b"page two\n")
+            assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(fax, 100), SOON) == b"page two\n"
+        pump.close()
+        fax.close()
+
+    asyncio.run(test())
