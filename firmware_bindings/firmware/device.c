@@ -247,11 +247,10 @@ static void control(umsa_device *d, uint8_t *body, size_t len, reply *r) {
 
 /* ------------------------------------------------------------------------------------------------------ frames -- */
 
-static void send_frame(umsa_device *d, const umsa_head *head, const uint8_t *body, size_t len, uint8_t *out,
-                       size_t room) {
-  const size_t n = umsa_encode(head, body, len, out, room);
-  if (n > 0)
-    d->platform.write(d->platform.self, out, n);
+/* A head alone; the kept reply stays, for its request may come again. */
+static void send_head(umsa_device *d, const umsa_head *head) {
+  uint8_t out[UMSA_HEAD + UMSA_CRC + 2];
+  d->platform.write(d->platform.self, out, umsa_encode(head, NULL, 0, out, sizeof out));
 }
 
 /* The reply is encoded on the stack in one piece: UMSA_MAX_ENCODED octets. */
@@ -280,7 +279,9 @@ static void job(umsa_device *d, umsa_head head, uint8_t *body, size_t len) {
     d->auth_fail++;
   else
     d->refused++;
-  send_frame(d, &head, result, result_len, out, sizeof out);
+  const size_t n = umsa_encode(&head, result, result_len, out, sizeof out);
+  if (n > 0)
+    d->platform.write(d->platform.self, out, n);
 }
 
 static void answer(umsa_device *d) {
@@ -297,8 +298,7 @@ static void answer(umsa_device *d) {
   }
   if (!d->open && r.head.op != UMSA_OP_HELLO) {
     r.head.status = d->failed_tests ? UMSA_STATUS_SELFTEST_FAIL : UMSA_STATUS_LOCKED;
-    send_frame(d, &r.head, NULL, 0, d->cached, sizeof d->cached);
-    d->cached_len = 0;
+    send_head(d, &r.head);
     return;
   }
   if (r.head.op == UMSA_OP_PROTECT || r.head.op == UMSA_OP_UNPROTECT) {
@@ -324,8 +324,7 @@ void umsa_device_answer(umsa_device *d) {
     answer(d);
   } else if (d->found == UMSA_DAMAGED) {
     const umsa_head nak = {UMSA_OP_NAK, 0, 0, UMSA_STATUS_BAD_CRC};
-    send_frame(d, &nak, NULL, 0, d->cached, sizeof d->cached);
-    d->cached_len = 0; /* its memory was used */
+    send_head(d, &nak);
   }
   d->found = UMSA_NOTHING;
 }

@@ -165,6 +165,15 @@ def test_a_lost_answer_is_asked_for_again_and_the_work_done_once() -> None:
     assert link.load(0, slot_key(CM, P, *key_of(CM.name))).status is Status.OK
 
 
+def test_noise_between_a_request_and_its_repetition_does_not_do_the_work_twice() -> None:
+    port, link = linked()
+    link.hello()
+    link.open_session(link.identity())
+    assert link.load(0, slot_key(CM, P, *key_of(CM.name))).status is Status.OK
+    answers = [*FrameReader().feed(port.device.feed(b"\0noise\0" + port.written))]
+    assert [(answer.op, answer.status) for answer in answers] == [(Op.NAK, Status.BAD_CRC), (Op.KEY_LOAD, Status.OK)]
+
+
 def test_a_job_is_not_sent_again() -> None:
     port, link, _ = ready()
     port.lost = 1
