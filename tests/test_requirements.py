@@ -30,6 +30,7 @@ OWNED = {
     "WebRTC": "WEB-1..6 DYN-14..16 DYN-18",
     "credentials for a KMS, and HTTP to it": "KMS-1..8 KMS-10..15",
     "protected messages": "MIME-1..24",
+    "calls through a KMS": "KMS-67",
     "ROC carrying": "RCC-1..9",
     "conference servers and identities at a KMS": "KMS-54 KMS-56 KMS-71 KMS-73 KMS-82 KMS-84 CONF-6 CONF-7",
 }

@@ -250,6 +250,24 @@ def test_end_to_end_offer_passes_with_proto_and_crypto_unmodified() -> None:
     assert [d.commit()[0].handling for d in (caller, callee)] == [Handling.E2E, Handling.E2E]
 
 
+@pytest.mark.parametrize("level", ["session", "media"])
+def test_key_management_end_to_end_passes_untouched(level: str) -> None:
+    """KMS-67: transport and a=key-mgmt as they came, either way; the gateway forwards what it cannot read."""
+    attribute = "a=key-mgmt:mikey AQ4FAA=="
+    offer = sdp("RTP/SAVP") if level == "session" else sdp("RTP/SAVP", attribute)
+    if level == "session":
+        offer = offer.replace(b"t=0 0\r\n", b"t=0 0\r\n" + attribute.encode() + b"\r\n")
+    caller, callee = dialog(), dialog()
+    there = to_ue(callee, from_ue(caller, offer).encode())
+    back = answer_to_ue(caller, from_ue_answer(callee, offer).encode())
+    for text in (there, back):
+        assert " RTP/SAVP 0 8\r\n" in text
+        assert text.count(attribute) == 1
+        assert "crypto" not in text
+    orders = (*caller.commit(), *callee.commit())
+    assert [(order.handling, order.rx, order.tx) for order in orders] == [(Handling.E2E, None, None)] * 2
+
+
 @pytest.mark.parametrize("caller_agreed", [False, True])
 @pytest.mark.parametrize("callee_agreed", [False, True])
 def test_protection_of_one_access_says_nothing_of_the_other(caller_agreed: bool, callee_agreed: bool) -> None:
