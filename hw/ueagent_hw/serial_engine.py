@@ -115,11 +115,11 @@ class SerialAccelerator:
         return self.link.stats().state is LinkState.UP
 
     def refusal(self, streams: int) -> str | None:
-        """Why a stream more than `streams` cannot have this device's custody; None: it can."""
+        """Why this device does not do a stream more than `streams`; None: it does."""
         if self.device is None or not self.up:
-            return "the accelerator, which alone may have keys, is not there"
+            return "the accelerator is not there"
         most = min(admitted_slots(self.config), self.device.slots) // _PER_STREAM[self.config.custody]
-        return None if streams < most else f"the accelerator carries {most} streams at a time"
+        return None if streams < most else f"streams that the accelerator carries at a time: {most}"
 
     def stats(self) -> LinkStats:
         return self.link.stats()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -47,12 +48,30 @@ def test_a_call_more_than_the_device_carries_is_refused_with_the_reason(device: 
         async with running_agent(accelerator=config, policy=E2E) as agent, AgentClient.connect(agent.path) as client:
             first = await offer(client)
             await offer(client)
-            with pytest.raises(ResourceError, match="carries 2 streams"):
+            with pytest.raises(ResourceError, match="at a time: 2"):
                 await offer(client)
             await client.release(session=first.session)
             await offer(client)
 
     asyncio.run(calls())
+
+
+def test_shared_a_call_more_than_the_device_carries_is_done_by_a_cpu_and_the_log_says_why(
+    device: EmulatedAccelerator,
+) -> None:
+    async def calls(log: io.StringIO) -> None:
+        config = section(device, max_streams=1, custody="shared")
+        async with (
+            running_agent(log, accelerator=config, policy=E2E) as agent,
+            AgentClient.connect(agent.path) as client,
+        ):
+            await offer(client)
+            await offer(client)
+
+    log = io.StringIO()
+    asyncio.run(calls(log))
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines() if "accelerator_refuses" in line]
+    assert line["reason"] == "streams that the accelerator carries at a time: 1"
 
 
 def test_a_call_is_refused_while_the_device_is_not_there(device: EmulatedAccelerator) -> None:

@@ -57,9 +57,11 @@ class AcceleratorHost:
 
     def admit(self, legs: int) -> None:
         """One leg with keys more than `legs`. ResourceError: in device custody the device must do it and cannot."""
-        reason = self._accelerator.refusal(legs) if self._config.custody == "device" else None
-        if reason is not None:
+        reason = self._accelerator.refusal(legs)
+        if reason is not None and self._config.custody == "device":
             raise ResourceError("accelerator_refuses", reason)
+        if reason is not None:
+            self._log.info("accelerator_refuses", reason=reason)  # a CPU does it
 
     def check(self, keys: KeySet) -> None:
         """EngineError: in device custody the device must have these keys, and no slot can hold them."""
