@@ -1,9 +1,9 @@
 """Every requirement that a finished part of the project owns is named by a test, in its name or its docstring.
 
-The identifiers are those of the requirements checklist: GEN general, POL policy, REG registration, SDP, SDES, SRTP, CAP
-capability, DYN dynamics, WEB WebRTC, CONF conferences, EDGE the lab's access edge, KMS
-MIKEY-TICKET, RCC ROC carrying. A part adds a row when it is finished. Whether a test really shows what it names is for
-its reader to judge.
+The identifiers are those of the requirements checklist: GEN general, POL policy, REG registration, SDP, SDES, SRTP,
+CAP capability, DYN dynamics, WEB WebRTC, CONF conferences, EDGE the lab's access edge, MSRP, BFCP and T38 under TLS
+and DTLS, KMS MIKEY-TICKET, RCC ROC carrying. A part adds a row when it is finished. Whether a test really shows what
+it names is for its reader to judge.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ OWNED = {
         "DYN-4"
     ),
     "DTLS-SRTP": "DTLS-1..30 TLS-1..13 SRTP-16 EDGE-11 EDGE-12 EDGE-16 DYN-3",
+    "MSRP and BFCP over TLS, T.38 over DTLS": "MSRP-1..14 BFCP-1..8 T38-1..11 EDGE-13..15",
     "WebRTC": "WEB-1..6 DYN-14..16 DYN-18",
     "credentials for a KMS, and HTTP to it": "KMS-1..8 KMS-10..15",
     "protected messages": "MIME-1..24",
@@ -39,6 +40,8 @@ OWNED = {
 WITHOUT_TEST = {
     "DTLS-20": "about an INVITE without SDP: to the agent the offer in its answer is an offer like any other",
     "DYN-15": "an offer of ours has rtcp-mux only where every branch must take it (WEB-6, RFC 8858)",
+    "MSRP-11": "a sentence for the documentation: what fingerprints in signalling are worth",
+    "MSRP-12": "integrity of MSRP is optional, and TLS always gives it",
     "MIME-22": "about messages within a session: MSRP, which the TLS mechanisms protect",
     "EDGE-8": "about the interface between ALG and AGW, which are one process in the lab: nothing crosses a wire",
 }

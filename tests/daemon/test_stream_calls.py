@@ -82,7 +82,7 @@ def test_two_dialers_chat_over_tls(bob_opens: bool) -> None:
 
 
 def test_a_lost_connection_is_made_anew_by_the_next_offer() -> None:
-    """MSRP-13, DYN-18."""
+    """MSRP-13."""
 
     async def test(alice: Side, bob: Side) -> None:
         await call(alice, bob, MSRP)

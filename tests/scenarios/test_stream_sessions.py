@@ -239,7 +239,7 @@ def test_the_dialer_is_told_when_a_line_is_secured_and_when_it_has_gone(kind: Me
 
 @EACH
 def test_a_reoffer_keeps_the_connection_and_makes_a_new_one_where_it_was_lost(kind: MediaKind) -> None:
-    """DYN-18, MSRP-13: nothing changes, nothing is connected; after a loss on both sides the next exchange connects."""
+    """MSRP-13, T38-3: nothing changes, nothing is connected; after a loss on both sides the next exchange connects."""
     pair = called(kind)
     pair.call(description(kind), description(kind, setup="active", port=9, session="dialer2"))
     pair.call(
