@@ -73,6 +73,7 @@ ONLY_IN = {
         "ueagent.lab",
         "ueagent.cli",
         "ueagent_bench.scenarios.dtls_handshakes",
+        "ueagent_bench.scenarios.kms_session",
         "ueagent_bench.scenarios.mikey_ticket",
     ),
     "asyncvarlink": (),

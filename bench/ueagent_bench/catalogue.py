@@ -20,6 +20,7 @@ WHOLE: Final = {
     "dtls_handshakes": "ueagent_bench.scenarios.dtls_handshakes",
     "serial_job": "ueagent_bench.scenarios.serial_job",
     "mikey_ticket": "ueagent_bench.scenarios.mikey_ticket",
+    "kms_session": "ueagent_bench.scenarios.kms_session",
 }
 
 ANY_ENGINE: Final = "@engine"

@@ -73,7 +73,7 @@ class Result:
 
 
 @contextmanager
-def _lab_kms(folder: Path) -> Iterator[tuple[str, int]]:
+def lab_kms(folder: Path) -> Iterator[tuple[str, int]]:
     """URL and process of a KMS that knows both users by provisioned keys."""
     users = folder / "users.toml"
     rows = [
@@ -98,7 +98,7 @@ def _psk(user: bytes) -> str:
     return hashlib.sha256(user).hexdigest()
 
 
-def _service(folder: Path, url: str, user: bytes) -> TicketService:
+def service_of(folder: Path, url: str, user: bytes) -> TicketService:
     path = folder / user.decode()[4:]
     path.touch(mode=0o600)
     path.write_text(_psk(user))
@@ -117,7 +117,7 @@ class _Agents:
     """The two ends of every call. Nothing is cached between calls: no ticket may be reused."""
 
     def __init__(self, folder: Path, url: str) -> None:
-        self.alice, self.bob = (_service(folder, url, user) for user in (ALICE, BOB))
+        self.alice, self.bob = (service_of(folder, url, user) for user in (ALICE, BOB))
 
     async def ticket(self) -> GrantedTicket:
         service = self.alice
@@ -266,7 +266,7 @@ def _memory(agents: _Agents, received: ReceivedTransfer, resolved: ResolvedTicke
 
 
 def run(seconds: float = 10.0) -> Result:
-    with tempfile.TemporaryDirectory(prefix="ueagent-bench-") as name, _lab_kms(Path(name)) as (url, process):
+    with tempfile.TemporaryDirectory(prefix="ueagent-bench-") as name, lab_kms(Path(name)) as (url, process):
         agents = _Agents(Path(name), url)
         try:
             return asyncio.run(_measure(agents, process, seconds))
