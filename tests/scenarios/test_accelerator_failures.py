@@ -21,6 +21,7 @@ from ueagent_native.device import Fault
 from ueagent.daemon.config import AcceleratorConfig
 from ueagent.ipc import api
 from ueagent.lab.eavesdropper import plaintext_datagrams
+from ueagent.lab.edge import EdgeConfig
 from ueagent.lab.phone import in_order
 from ueagent.model.security import CustodyLoss, SecurityPolicy
 
@@ -29,6 +30,7 @@ SPEECH = array("h", range(-16000, 16000, 20))  # ten packets
 PACKETS = 10
 APART = 0.04  # seconds
 PATIENCE = 10.0
+DTLS_EDGE = EdgeConfig(own_list=("dtls-srtp;mediasec", "sdes-srtp;mediasec"))
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,12 @@ class Scene:
     stage: Stage
     device: EmulatedAccelerator
     events: AsyncGenerator[api.Event, None]
+
+    async def call(self) -> None:
+        """A call, or a re-offer; both ends have their keys."""
+        await self.stage.call()
+        await self.stage.dialer.keyed(PATIENCE)
+        assert await self.stage.edge.wait_ready(self.stage.net.call or "", PATIENCE)
 
     async def accelerator(self) -> api.AcceleratorState:
         found = (await self.stage.agent.describe()).accelerator
@@ -122,7 +130,7 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    custody: Literal["shared", "device"] = "shared", policy: SecurityPolicy | None = None
+    custody: Literal["shared", "device"] = "shared", policy: SecurityPolicy | None = None, *, dtls: bool = False
 ) -> AsyncIterator[Scene]:
     device = EmulatedAccelerator()
     try:
@@ -134,11 +142,11 @@ async def scene(
             verify_every=1,
         )
         async with (
-            stage(policy=policy, accelerator=config) as found,
+            stage(DTLS_EDGE if dtls else None, policy, dtls=dtls, accelerator=config) as found,
             found.agent.listening() as events,
         ):
             here = Scene(found, device, events)
-            await found.call()
+            await here.call()
             await here.loaded(2 if custody == "shared" else 4)
             yield here
     finally:
@@ -256,15 +264,16 @@ def test_custody_nothing_leaves_unprotected_and_no_index_twice(row: Row) -> None
     asyncio.run(act())
 
 
-def test_custody_a_call_is_rekeyed_and_goes_on_when_the_device_is_back() -> None:
+@pytest.mark.parametrize(("dtls", "mechanism"), [(False, "SDES"), (True, "DTLS-SRTP")])
+def test_custody_a_call_is_rekeyed_and_goes_on_when_the_device_is_back(dtls: bool, mechanism: str) -> None:
     async def act() -> None:
-        async with scene("device", SecurityPolicy(custody_loss=CustodyLoss.REKEY)) as here:
+        async with scene("device", SecurityPolicy(custody_loss=CustodyLoss.REKEY), dtls=dtls) as here:
             await here.talk()
             assert await here.all_heard()
             here.device.fail(Fault.REBOOT)
             await here.talk()
             await here.event("rekey_wanted", "accelerator_lost")
-            await here.stage.call()  # the dialer re-offers
+            await here.call()  # the dialer re-offers
             await here.event("accelerator", "up")
             await here.loaded(8)
             for phone in (here.stage.dialer.phone, here.stage.net.phone):
@@ -272,7 +281,7 @@ def test_custody_a_call_is_rekeyed_and_goes_on_when_the_device_is_back() -> None
             await here.talk()
             assert await here.all_heard()
             line = (await here.stage.dialer.status()).lines[0]
-            assert (line.keys_in_place, line.reason) == (True, None)
+            assert (line.mechanism, line.keys_in_place, line.reason) == (mechanism, True, None)
             assert (await here.stage.counters()).engine == "serial"
 
     asyncio.run(act())
