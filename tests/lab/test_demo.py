@@ -49,7 +49,7 @@ MESSAGE_FIELDS: dict[str, type] = {
     "plaintext_on_wire": int,
 }
 MECHANISMS = {"dtls": "DTLS-SRTP", "kms": "MIKEY-TICKET", "msrp": "TLS", "t38": "DTLS"}
-STREAMS = {"msrp": ("msrp", 2), "t38": ("udptl", 50)}  # medium; messages or datagrams each way
+STREAMS = {"msrp": ("msrp", 2), "t38": ("udptl", 50), "kms-msrp": ("msrp", 2)}  # medium; messages or datagrams each way
 COMMAND = [sys.executable, "-m", "ueagent", "demo"]
 
 
@@ -68,7 +68,7 @@ def calls_of(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]
     return {call["name"]: call for call in json.loads(done.stdout)["calls"]}
 
 
-def test_json_is_one_object_with_eight_protected_calls() -> None:
+def test_json_is_one_object_with_nine_protected_calls() -> None:
     """The contract that programs rely on: names, types and values, in under ten seconds."""
     began = time.monotonic()
     done = demo("--json")
@@ -86,9 +86,10 @@ def test_json_is_one_object_with_eight_protected_calls() -> None:
     for call in report["calls"]:
         assert list(call) == list(FIELDS)
         assert all(isinstance(call[name], kind) for name, kind in FIELDS.items())
-        mechanism = MECHANISMS.get(call["name"].split("-")[0], "SDES")
+        keyed_by = MECHANISMS.get(call["name"].split("-")[0], "SDES")
+        mechanism = "TLS-PSK" if call["name"] == "kms-msrp" else keyed_by
         medium, count = STREAMS.get(call["name"], ("audio", packets))
-        assert (call["medium"], call["mechanism"], call["keyed_by"]) == (medium, mechanism, mechanism)
+        assert (call["medium"], call["mechanism"], call["keyed_by"]) == (medium, mechanism, keyed_by)
         assert call["packets_sent"] == call["packets_received"] == count
         assert (call["engine"] is None) is (call["name"] in STREAMS)
         assert call["bit_exact"] is True
@@ -103,9 +104,10 @@ def test_json_is_one_object_with_eight_protected_calls() -> None:
         ("kms-end-to-end", "e2e", True),
         ("msrp", "e2ae", True),
         ("t38", "e2ae", True),
+        ("kms-msrp", "e2e", True),
     ]
     told = {call["name"]: call["identity"] for call in report["calls"] if call["verified"]}
-    assert told == {"kms-end-to-end": "sip:alice@example.com"}
+    assert told == dict.fromkeys(("kms-end-to-end", "kms-msrp"), "sip:alice@example.com")
 
 
 def test_engine_is_one_that_the_engines_command_lists(short: str) -> None:
@@ -122,9 +124,9 @@ def test_table_has_a_row_for_each_call_and_says_what_a_listener_gets(short: str)
     assert done.returncode == 0, done.stderr
     assert "the network answered 401, then 200" in done.stdout
     lines = [line.split() for line in done.stdout.splitlines()]
-    rows = {line[0]: line for line in lines if len(line) > 1 and line[1] in ("SDES", *MECHANISMS.values())}
+    rows = {line[0]: line for line in lines if len(line) > 1 and line[1] in ("SDES", "TLS-PSK", *MECHANISMS.values())}
     assert list(rows)[:5] == ["originating", "terminating", "end-to-end", "dtls-originating", "dtls-terminating"]
-    assert list(rows)[5:] == ["kms-end-to-end", "msrp", "t38"]
+    assert list(rows)[5:] == ["kms-end-to-end", "msrp", "t38", "kms-msrp"]
     assert "the KMS vouches that the other end is sip:alice@example.com" in done.stdout
     assert all(row[-2:] == ["yes", "0"] for row in rows.values())
     assert "A listener on the access network" in done.stdout

@@ -5,7 +5,7 @@
     end-to-end    softphone -- agent =SRTP= edge =SRTP= agent -- softphone    e2e
     dtls-originating, dtls-terminating: as the first two, keyed by DTLS-SRTP in place of SDES
     msrp, t38: a chat with a file and a fax by TLS and DTLS (`lab.demo_streams`)
-    kms-end-to-end: as end-to-end with keys of a KMS, which also says who the other is
+    kms-end-to-end, kms-msrp: speech and a chat end to end with keys of a KMS, which also says who the other is
 
 A protected MESSAGE goes from Alice to Bob beside them (`lab.demo_messages`). Agents, edge and KMS live in this process
 and talk over loopback; SRTP ends in our core on one side and in libsrtp on the other. All calls run at once and in real
@@ -36,7 +36,7 @@ from ueagent.ipc import api
 from ueagent.lab.capture import Datagram, write_pcap
 from ueagent.lab.core_net import PeerNetwork, PhoneNetwork
 from ueagent.lab.demo_messages import MessageReport, exchange_message, identity_of, kms_of, subscribe
-from ueagent.lab.demo_streams import exchange_stream
+from ueagent.lab.demo_streams import StreamFacts, exchange_chat, exchange_stream
 from ueagent.lab.dialer import Dialer, Registered
 from ueagent.lab.eavesdropper import Overheard, overhear, plaintext_datagrams
 from ueagent.lab.edge import Edge, EdgeConfig
@@ -67,6 +67,7 @@ _NAMES: Final = (
     "kms-end-to-end",
     "msrp",
     "t38",
+    "kms-msrp",
 )
 # What the edge announces: who announces both gets the first.
 _ANNOUNCED: Final = tuple(f"{name};{MEDIASEC}" for name in (DTLS, SDES, "msrp-tls", "udptl-dtls"))
@@ -161,6 +162,7 @@ async def run_demo(options: DemoOptions, tell: Callable[[str], None] = lambda li
             talking,
             stage.stream("msrp", MediaKind.MSRP, calls=True),
             stage.stream("t38", MediaKind.UDPTL, calls=False),
+            stage.chat("kms-msrp"),
         )
         _write_files(options, calls, stage.edge.tap.wire())
     notes = [recording.note] if recording.note else []
@@ -227,27 +229,18 @@ class _Stage:
             facts = await exchange_stream(self.edge, self._clients[_CAROL], _CAROL, verify, kind, calls=calls)
         except AgentError as error:
             return CallReport(name, medium=kind.value, problems=(str(error),))
-        line = facts.line
-        checks = (
-            (line.keys_in_place, "the agent has no keys in place"),
-            (line.scope == "e2ae" and line.assured, f"the scope is {line.scope}, and not assured"),
-            (facts.bit_exact, "what arrived is not bit for bit what was sent"),
-            (facts.readable == 0, f"{facts.readable} of what was sent could be read on the wire"),
-        )
-        return CallReport(
-            name=name,
-            medium=line.medium,
-            mechanism=line.mechanism,
-            keyed_by=line.keyed_by,
-            scope=line.scope,
-            suite=line.suite,
-            assured=line.assured,
-            packets_sent=facts.sent,
-            packets_received=facts.received,
-            bit_exact=facts.bit_exact,
-            plaintext_on_wire=facts.readable,
-            problems=tuple(sentence for good, sentence in checks if not good),
-        )
+        return _stream_report(name, facts, "e2ae")
+
+    async def chat(self, name: str) -> CallReport:
+        """A chat of Carol's with Alice, with keys of the KMS."""
+        try:
+            facts = await exchange_chat(self._clients[_CAROL], self._clients[_ALICE], identity_of(_ALICE))
+        except AgentError as error:
+            return CallReport(name, medium=MediaKind.MSRP.value, problems=(str(error),))
+        report = _stream_report(name, facts, "e2e")
+        if report.verified and report.identity == identity_of(_ALICE):
+            return report
+        return replace(report, problems=(*report.problems, f"the agent is told {report.identity or 'nobody'}"))
 
     async def calls(self) -> tuple[_Call, ...]:
         return (
@@ -433,6 +426,32 @@ def _problems(
     if engine == SERIAL and counters.accelerated != media:
         problems.append(f"the accelerator did {counters.accelerated} of {media} packets")
     return problems
+
+
+def _stream_report(name: str, facts: StreamFacts, scope: str) -> CallReport:
+    line = facts.line
+    checks = (
+        (line.keys_in_place, "the agent has no keys in place"),
+        (line.scope == scope and line.assured, f"the scope is {line.scope}, and not assured"),
+        (facts.bit_exact, "what arrived is not bit for bit what was sent"),
+        (facts.readable == 0, f"{facts.readable} of what was sent could be read on the wire"),
+    )
+    return CallReport(
+        name=name,
+        medium=line.medium,
+        mechanism=line.mechanism,
+        keyed_by=line.keyed_by,
+        scope=line.scope,
+        suite=line.suite,
+        assured=line.assured,
+        packets_sent=facts.sent,
+        packets_received=facts.received,
+        bit_exact=facts.bit_exact,
+        plaintext_on_wire=facts.readable,
+        verified=line.identity_basis == "verified",
+        identity=line.identity,
+        problems=tuple(sentence for good, sentence in checks if not good),
+    )
 
 
 def _strangers(call: _Call, near: api.LineState, far: api.LineState) -> list[str]:
