@@ -73,14 +73,15 @@ typedef struct ums_device_config {
 
 typedef enum ums_device_fault { /* what goes wrong while a device serves */
                                 UMS_FAULT_NONE = 0,
-                                UMS_FAULT_HANG = 1,    /* takes everything, answers nothing */
-                                UMS_FAULT_REBOOT = 2,  /* once: boots again, with another boot identity */
-                                UMS_FAULT_BABBLE = 3,  /* noise instead of answers */
-                                UMS_FAULT_CORRUPT = 4, /* answers with a bit flipped */
-                                UMS_FAULT_LATE = 5,    /* answers 120 ms late */
-                                UMS_FAULT_WRONG = 6,   /* answers in good frames with wrong octets */
-                                UMS_FAULT_BUSY = 7,    /* has no credits left: refuses every job */
-                                UMS_FAULT_SELFTEST = 8 /* once: boots again, and fails its self-test */
+                                UMS_FAULT_HANG = 1,     /* takes everything, answers nothing */
+                                UMS_FAULT_REBOOT = 2,   /* once: boots again, with another boot identity */
+                                UMS_FAULT_BABBLE = 3,   /* noise instead of answers */
+                                UMS_FAULT_CORRUPT = 4,  /* answers with a bit flipped */
+                                UMS_FAULT_LATE = 5,     /* answers 120 ms late */
+                                UMS_FAULT_WRONG = 6,    /* answers in good frames with wrong octets */
+                                UMS_FAULT_BUSY = 7,     /* has no credits left: refuses every job */
+                                UMS_FAULT_SELFTEST = 8, /* once: boots again, and fails its self-test */
+                                UMS_FAULT_DISTURBED = 9 /* once: a bit of each loaded key falls over */
 } ums_device_fault;
 
 size_t ums_device_sizeof(void);

@@ -162,8 +162,16 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static void disturb(ums_device *d) {
+  for (size_t i = 0; i < UMSA_SLOTS; i++)
+    if (d->secrets.slot[i].key.used)
+      d->secrets.slot[i].key.salt[0] ^= 1;
+}
+
 static void take(ums_device *d, const uint8_t *octets, size_t len, uint64_t now) {
-  unsigned once = UMS_FAULT_REBOOT, never = UMS_FAULT_SELFTEST;
+  unsigned once = UMS_FAULT_REBOOT, never = UMS_FAULT_SELFTEST, bits = UMS_FAULT_DISTURBED;
+  if (atomic_compare_exchange_strong(&d->fault, &bits, UMS_FAULT_NONE))
+    disturb(d);
   const int fails = atomic_compare_exchange_strong(&d->fault, &never, UMS_FAULT_NONE);
   if (fails)
     d->cfg.spoil_test = UMSA_TEST_AES;

@@ -133,9 +133,6 @@ static void count_job(ums_link *l, ums_link_state failure) {
     link_go_down(l, failure);
 }
 
-/* Refusals that are the device's fault. Others come from what is in the packet, or from a slot cleared meanwhile. */
-static int device_refuses(uint8_t status) { return status == UMSA_STATUS_BUSY || status == UMSA_STATUS_INTERNAL; }
-
 /* Deadlines; returns the next one. */
 static uint64_t look_at_deadlines(ums_link *l, uint64_t now) {
   uint64_t next = now + LONGEST_WAIT_NS;
@@ -191,8 +188,8 @@ static void take_answer(ums_link *l, uint64_t now) {
   }
   const uint32_t n = l->by_seq[seq] - 1u;
   take_out(l, seq);
-  if (is_job(e)) {
-    count_job(l, device_refuses(status) ? UMS_LINK_REFUSED : UMS_LINK_UP);
+  if (is_job(e)) { /* other refusals come from what is in the packet, or from a slot cleared meanwhile */
+    count_job(l, status == UMSA_STATUS_BUSY ? UMS_LINK_REFUSED : UMS_LINK_UP);
     link_count(status == UMSA_STATUS_OK          ? &l->answered
                : status == UMSA_STATUS_AUTH_FAIL ? &l->auth_fail
                                                  : &l->refused,

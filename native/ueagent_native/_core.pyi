@@ -120,6 +120,7 @@ class _Lib:
     UMS_FAULT_WRONG: Final[int]
     UMS_FAULT_BUSY: Final[int]
     UMS_FAULT_SELFTEST: Final[int]
+    UMS_FAULT_DISTURBED: Final[int]
 
     def ums_status_name(self, status: int, /) -> Pointer: ...
     def ums_suite_count(self, /) -> int: ...

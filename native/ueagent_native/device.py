@@ -23,6 +23,7 @@ class Fault(IntEnum):
     WRONG = 6
     BUSY = 7
     SELFTEST = 8
+    DISTURBED = 9
 
 
 @dataclass(frozen=True, slots=True)

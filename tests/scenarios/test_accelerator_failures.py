@@ -53,6 +53,7 @@ ROWS = (
     Row("wrong", Fault.WRONG, "wrong", lambda found: found.wrong == 1),
     Row("out-of-credits", Fault.BUSY, "refused", lambda found: found.refused >= 3 and found.missed == 0),
     Row("self-test", Fault.SELFTEST, "locked", lambda found: found.wrong == found.damaged == 0),
+    Row("disturbed", Fault.DISTURBED, "wrong", lambda found: found.wrong == found.damaged == found.missed == 0),
 )
 each_failure = pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
 # In device custody nobody can compare; what is wrong is noticed by who verifies the tag.
