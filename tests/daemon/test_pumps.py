@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from support.channels import ALICE
@@ -369,6 +372,59 @@ def test_only_who_knows_the_session_id_comes_in_through_the_door() -> None:
             one.close()
 
     asyncio.run(test())
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def connect_while_none_is_left(place: Place) -> socket.socket:
+    """The kernel takes the connection, and the agent's accept fails."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    with no_descriptor_left():
+        await asyncio.get_running_loop().sock_connect(sock, (place.address, place.port))
+        for _ in range(3):  # turns of the loop
+            await asyncio.sleep(0)
+    return sock
+
+
+def test_the_door_opens_again_when_there_are_descriptors_again() -> None:
+    """MSRP-2: whoever fills the agent's table of descriptors for a moment shuts nobody out for longer."""
+
+    async def test() -> None:
+        door = LoopbackDoor("shown")
+        coming = asyncio.create_task(door.connection())
+        await asyncio.sleep(0)
+        dialer = await connect_while_none_is_left(door.place)
+        await asyncio.get_running_loop().sock_sendall(dialer, FROM_DIALER)
+        sock, first = await asyncio.wait_for(coming, SOON)
+        assert first == FROM_DIALER
+        for one in (dialer, sock, door):
+            one.close()
+
+    asyncio.run(test())
+
+
+def test_the_peer_gets_in_when_there_are_descriptors_again() -> None:
+    """MSRP-7: a table of descriptors that was full for a moment costs no line."""
+
+    async def test(rig: Rig) -> None:
+        rig.start(terms(opens=False))
+        await asyncio.sleep(0)
+        peer = secured(await connect_while_none_is_left(rig.network.place), Role.CLIENT)
+        await asyncio.wait_for(peer.open(), SOON)
+        peer.abort()
+
+    run(test)
 
 
 def test_a_silent_stranger_at_the_door_is_let_go() -> None:

@@ -17,6 +17,8 @@ from ueagent.errors import PeerError
 CHUNK: Final = 1 << 18
 MAX_OWED: Final = 1 << 16  # octets that a reader has made due; a peer that makes more does not mean well
 
+ACCEPT_AGAIN: Final = 0.1  # seconds, when the process has no descriptor left
+
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
@@ -106,6 +108,19 @@ class SecureStream:
         self._owed += self._channel.take_output()
         while self._owed:
             await loop.sock_sendall(self._socket, self._owed.pop(0))
+
+
+async def accept(listener: socket.socket) -> tuple[socket.socket, str]:
+    """The next connection and where it comes from. Who fills our table of descriptors does not close the door."""
+    while True:
+        try:
+            sock, (address, *_) = await asyncio.get_running_loop().sock_accept(listener)
+        except OSError:
+            if listener.fileno() < 0:
+                raise
+            await asyncio.sleep(ACCEPT_AGAIN)
+        else:
+            return sock, address
 
 
 def reset(sock: socket.socket) -> None:

@@ -12,7 +12,7 @@ import socket
 from ipaddress import ip_address
 from typing import Final, Protocol
 
-from ueagent.daemon.secure_stream import CHUNK
+from ueagent.daemon.secure_stream import CHUNK, accept
 from ueagent.errors import AgentError, AuthenticationFailed, ResourceError, UsageError
 from ueagent.model.media import Place
 from ueagent.wire.msrp import Path, PathRewriter
@@ -174,7 +174,7 @@ class LoopbackDoor:
 
         async def welcome() -> None:
             while True:
-                sock, _ = await loop.sock_accept(self._listener)
+                sock, _ = await accept(self._listener)
                 sock.setblocking(False)
                 if len(attempts) >= MAX_CANDIDATES:
                     oldest = next(iter(attempts))

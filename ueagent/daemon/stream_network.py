@@ -15,7 +15,7 @@ from typing import Final
 
 from ueagent.channel.channel import Kind, Role, SecureChannel
 from ueagent.channel.credentials import Credentials
-from ueagent.daemon.secure_stream import NoHello, SecureStream
+from ueagent.daemon.secure_stream import NoHello, SecureStream, accept
 from ueagent.errors import AuthenticationFailed, PeerError, ResourceError
 from ueagent.model.media import Place
 from ueagent.model.security import ChannelTerms
@@ -118,6 +118,10 @@ class _Acceptance:
         welcome = asyncio.create_task(self._welcome())
         try:
             return await self._found
+        except asyncio.CancelledError:
+            if self._found.done() and not self._found.cancelled() and self._found.exception() is None:
+                self._found.result().abort()  # it came in the very moment in which nobody waited any more
+            raise
         finally:
             tasks = (welcome, *self._attempts)
             for task in tasks:
@@ -125,9 +129,8 @@ class _Acceptance:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _welcome(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            sock, (address, *_) = await loop.sock_accept(self._listener)
+            sock, address = await accept(self._listener)
             if len(self._attempts) >= MAX_CANDIDATES and not self._make_room():
                 sock.close()
                 continue

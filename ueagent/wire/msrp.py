@@ -66,8 +66,9 @@ class PathRewriter:
         data = self._held + data if self._held else data
         self._held = b""
         out: list[bytes] = []
-        while data:
-            data = self._body(data, out) if self._end else self._message(data, out)
+        at = 0  # an offset: what is left is not copied for each of many small messages
+        while at < len(data):
+            at = self._body(data, at, out) if self._end else self._message(data, at, out)
         return b"".join(out)
 
     @property
@@ -75,31 +76,30 @@ class PathRewriter:
         """Nothing has begun that has not ended."""
         return not self._end and not self._held
 
-    def _message(self, data: bytes, out: list[bytes]) -> bytes:
-        """Headers, when they are all there. What remains."""
-        first = data.split(b"\r\n", 1)[0]
-        match = _FIRST.fullmatch(first)
-        whole = len(first) < len(data) - 1
-        if (whole and match is None) or not b"MSRP ".startswith(data[:5]):
+    def _message(self, data: bytes, at: int, out: list[bytes]) -> int:
+        """Headers, when they are all there. Where they have ended."""
+        limit = at + MAX_HEADERS
+        line_end = data.find(b"\r\n", at, limit)
+        match = None if line_end < 0 else _FIRST.fullmatch(data, at, line_end)
+        if (line_end >= 0 and match is None) or not b"MSRP ".startswith(data[at : at + 5]):
             raise _bad("bad_start_line", "no MSRP message begins here")
-        end_line = None if match is None else b"\r\n-------" + match[1]
-        body = data.find(b"\r\n\r\n")
-        over = -1 if end_line is None else data.find(end_line)
+        end_line = b"" if match is None else b"\r\n-------" + match[1]
+        body = data.find(b"\r\n\r\n", at, limit + 4)
+        over = data.find(end_line, at, limit + len(end_line)) if end_line else -1
         has_body = body >= 0 and (over < 0 or body < over)
         stop = body if has_body else over
-        if stop < 0 or stop > MAX_HEADERS:
-            if len(data) > MAX_HEADERS:
+        if stop < 0:
+            if len(data) > limit:
                 raise _bad("long_headers", f"more than {MAX_HEADERS} octets of headers")
-            self._held = data
-            return b""
-        assert end_line is not None
-        out.append(self._headers(data[:stop].split(b"\r\n")))
+            self._held = data[at:]
+            return len(data)
+        out.append(self._headers(data[at:stop].split(b"\r\n")))
         self._end = end_line
         if not has_body:
-            return data[stop:]
+            return stop
         # The CRLF of an end line may be the one that closes the headers, where the body is empty.
         out.append(b"\r\n")
-        return data[stop + 2 :]
+        return stop + 2
 
     def _headers(self, lines: list[bytes]) -> bytes:
         names = [line.partition(b":")[0].strip().lower() for line in lines[1:3]]
@@ -110,25 +110,26 @@ class PathRewriter:
         paths = [b"To-Path: " + build_path(to_path), b"From-Path: " + build_path(from_path)]
         return b"\r\n".join([lines[0], *paths, *lines[3:]])
 
-    def _body(self, data: bytes, out: list[bytes]) -> bytes:
-        """Up to and with the end line, as far as it is there. What remains."""
+    def _body(self, data: bytes, at: int, out: list[bytes]) -> int:
+        """Up to and with the end line, as far as it is there. Where that is."""
         whole = len(self._end) + 3  # flag and CRLF
-        at = data.find(self._end)
-        while at >= 0:
-            tail = data[at + len(self._end) : at + whole]
+        end = data.find(self._end, at)
+        while end >= 0:
+            tail = data[end + len(self._end) : end + whole]
             if len(tail) < 3 and _could_end(tail):
-                out.append(data[:at])
-                self._held = data[at:]
-                return b""
+                out.append(data[at:end])
+                self._held = data[end:]
+                return len(data)
             if len(tail) == 3 and _could_end(tail):
-                out.append(data[: at + whole])
+                out.append(data[at : end + whole])
                 self._end = b""
-                return data[at + whole :]
-            at = data.find(self._end, at + 1)
-        kept = next((n for n in range(min(len(self._end) - 1, len(data)), 0, -1) if data.endswith(self._end[:n])), 0)
-        out.append(data[: len(data) - kept])
+                return end + whole
+            end = data.find(self._end, end + 1)
+        longest = min(len(self._end) - 1, len(data) - at)
+        kept = next((n for n in range(longest, 0, -1) if data.endswith(self._end[:n])), 0)
+        out.append(data[at : len(data) - kept])
         self._held = data[len(data) - kept :]
-        return b""
+        return len(data)
 
 
 def _could_end(tail: bytes) -> bool:
