@@ -290,6 +290,29 @@ def test_a_forged_offer_is_refused_with_what_sip_may_say_and_nothing_is_left() -
     assert pair.bob.session.state == "new"
 
 
+def test_no_bit_of_a_message_can_be_changed() -> None:
+    """KMS-45, KMS-47: one bit of every seventh octet, of offer and answer: refused, nothing installed."""
+    pair = kms_pair()
+    offer = pair.offer()
+    bob = agent_of(pair.bob)
+    answer = bob.text(CreateAnswer(dialer_answer(bob.text(AcceptOffer(offer.encode(), TO_BOB)))))
+    for sdp, agent in ((offer, None), (answer, pair.alice)):
+        octets = mikey_octets(sdp)
+        for place in range(0, len(octets), 7):
+            other = bytearray(octets)
+            other[place] ^= 1 << place % 8
+            forged = sdp.replace(base64.b64encode(octets).decode(), base64.b64encode(other).decode()).encode()
+            if agent is not None:
+                agent.error(AcceptAnswer(forged, final=True))
+                assert agent.count(InstallKeys) == 0
+                continue
+            callee = KmsAgent("callee", KMS_POLICY, user=BOB, world=bob.world, refusing=True)
+            assert callee.error(AcceptOffer(forged, TO_BOB)).sip_status_hint == 488
+            assert (callee.session.state, callee.relays) == ("new", {})
+    pair.alice.text(AcceptAnswer(answer.encode(), final=True))
+    assert pair.speaks()
+
+
 def test_a_replayed_offer_is_refused_with_an_error_message_for_the_answer() -> None:
     """KMS-51, KMS-53."""
     pair = kms_pair()

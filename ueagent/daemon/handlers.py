@@ -197,7 +197,8 @@ async def create_offer(context: Context, connection: Connection, request: api.Cr
     evidence, warnings = _evidence(context, connection, request)
     evidence = replace(evidence, called=checked_uri(request.called, "called"))
     command = CreateOffer(sdp=_sdp_of(request), evidence=evidence, rekey=request.rekey)
-    wanted = at_least(context.config.policy.kms_e2e, Setting.PREFERRED)
+    needed = request.called is not None or request.session is not None  # a call knows whom it is with
+    wanted = needed and at_least(context.config.policy.kms_e2e, Setting.PREFERRED)
     desk = await _desk(context, request.caller, "caller") if wanted else None
     entry, outcome = await _execute(context, connection, request, command, certificates, desk)
     return _session_sdp(entry, request, outcome, warnings)

@@ -112,8 +112,8 @@ _OBSTACLES: Final[dict[Scope, tuple[tuple[str, Obstacle], ...]]] = {
         ("policy", lambda _, p, c: p.webrtc),  # browsers have DTLS-SRTP and nothing else (RFC 8827, 6.5)
         ("policy", lambda m, p, c: not at_least(_E2E_SETTING[m](p), Setting.PREFERRED)),
         ("policy", lambda m, p, c: m is Mechanism.SDES and p.kms_e2e is Setting.REQUIRED),
-        ("no_kms", lambda m, p, c: m is Mechanism.MIKEY_TICKET and not c.kms),
         ("nobody_called", lambda m, p, c: m is Mechanism.MIKEY_TICKET and c.called is None),
+        ("no_kms", lambda m, p, c: m is Mechanism.MIKEY_TICKET and not c.kms),
         ("signalling", lambda m, p, c: not signalling_suffices(m, p, c.signalling)),
         ("no_suites", lambda m, p, c: not _suites(m, MediaKind.AUDIO, p)),
     ),
