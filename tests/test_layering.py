@@ -75,6 +75,7 @@ ONLY_IN = {
         "ueagent_bench.scenarios.dtls_handshakes",
         "ueagent_bench.scenarios.kms_session",
         "ueagent_bench.scenarios.mikey_ticket",
+        "ueagent_bench.scenarios.tls_relay",
     ),
     "asyncvarlink": (),
     "pytest": (),

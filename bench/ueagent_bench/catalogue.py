@@ -18,6 +18,7 @@ COUNTED: Final = ("ueagent_bench.scenarios.memory",)
 WHOLE: Final = {
     "relay_loop_50pps_x100": "ueagent_bench.scenarios.relay_loop",
     "dtls_handshakes": "ueagent_bench.scenarios.dtls_handshakes",
+    "tls_relay": "ueagent_bench.scenarios.tls_relay",
     "serial_job": "ueagent_bench.scenarios.serial_job",
     "mikey_ticket": "ueagent_bench.scenarios.mikey_ticket",
     "kms_session": "ueagent_bench.scenarios.kms_session",

@@ -14,7 +14,7 @@ from typing import Final
 from ueagent.channel.channel import SecureChannel, State
 from ueagent.errors import PeerError
 
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 16
 MAX_OWED: Final = 1 << 16  # octets that a reader has made due; a peer that makes more does not mean well
 
 ACCEPT_AGAIN: Final = 0.1  # seconds, when the process has no descriptor left
