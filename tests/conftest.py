@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -38,6 +39,8 @@ class SkippedTests:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; ours would inherit that
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # The programs that tests start shall write as they do for users: buffered where nobody looks.
     os.environ.pop("PYTHONUNBUFFERED", None)
     if os.environ.get("CI") == "true":
