@@ -316,8 +316,8 @@ typedef struct ums_relay_config {
   uint32_t max_ssrc;                         /* per context */
   uint32_t rtp_window_max;                   /* largest replay list a leg may ask for */
   uint32_t event_capacity, control_capacity; /* entries */
-  /* Control datagrams of a leg that reach the ring in a second, of each kind: DTLS, STUN of the peer's address, STUN of
-   * all others. The rest is counted. */
+  /* Control datagrams of a leg that reach the ring in a second, of each kind: DTLS and STUN, of the peer's address and
+   * of all others. The rest is counted. */
   uint32_t control_per_second;
   uint32_t auth_burst; /* authentication failures per second that make one UMS_EVENT_AUTH_BURST */
 } ums_relay_config;

@@ -35,7 +35,7 @@
 enum { NET_RTP, NET_RTCP, LOOP_RTP, LOOP_RTCP, RELAY_SOCKETS };
 
 /* Kinds of control datagrams: whoever floods one starves no other. */
-enum { KIND_DTLS, KIND_STUN_PEER, KIND_STUN, RELAY_KINDS };
+enum { KIND_DTLS_PEER, KIND_DTLS, KIND_STUN_PEER, KIND_STUN, RELAY_KINDS };
 
 typedef struct relay_address {
   socklen_t len; /* 0: none */

@@ -47,13 +47,11 @@ static int classify(ums_relay *r, relay_item *item) {
                         : leg->fd[network ? NET_RTCP : LOOP_RTCP] >= 0 ? UMS_CARRIES_RTP
                                                                        : UMS_CARRIES_BOTH;
   ums_class class = ums_demux(item->data, item->len, carries);
-  if (class == UMS_CLASS_DTLS && network) {
-    take_control(r, item, KIND_DTLS);
-    return 0;
-  }
-  if (class == UMS_CLASS_STUN && network && leg->ice) {
-    /* Checks that keep a path open go on while somebody else floods. */
-    take_control(r, item, relay_address_equal(&item->from, &leg->remote[item->in]) ? KIND_STUN_PEER : KIND_STUN);
+  if (network && (class == UMS_CLASS_DTLS || (class == UMS_CLASS_STUN && leg->ice))) {
+    /* The peer's handshake, and the checks that keep its path open, go on while somebody else floods. */
+    int peer = relay_address_equal(&item->from, &leg->remote[item->in]);
+    take_control(r, item,
+                 class == UMS_CLASS_DTLS ? (peer ? KIND_DTLS_PEER : KIND_DTLS) : (peer ? KIND_STUN_PEER : KIND_STUN));
     return 0;
   }
   if (class != UMS_CLASS_RTP && class != UMS_CLASS_RTCP) {

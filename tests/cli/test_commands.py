@@ -66,6 +66,11 @@ def test_every_command_has_its_module() -> None:
         assert callable(module.run)
 
 
+def test_a_command_that_does_not_exist_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demonstrate"]) == exits.USAGE
+    assert capsys.readouterr().err.endswith("no command is called 'demonstrate'\n")
+
+
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == exits.OK
     assert capsys.readouterr().out.startswith("ueagent ")

@@ -119,6 +119,21 @@ def test_with_ice_stun_reaches_the_owner_and_may_be_sent() -> None:
         rig.eventually(lambda: call.stats().dropped_class == 1)
 
 
+def test_flood_of_dtls_does_not_starve_the_handshake_of_the_peer() -> None:
+    """Hellos of strangers have a limit of their own."""
+    with Rig(control_per_second=5, control_capacity=64) as r, rig.udp() as flooder:
+        call = r.call()
+        for _ in range(40):
+            flooder.sendto(DTLS, call.net)
+        for _ in range(3):
+            call.from_peer(DTLS)
+        rig.eventually(lambda: call.stats().control_passed + call.stats().control_dropped == 43)
+        came = [(c.sender, c.data) for c in r.relay.controls()]
+        assert came.count((where(call.peer), DTLS)) == 3
+        # The flood may straddle the end of a second.
+        assert 5 <= came.count((where(flooder), DTLS)) <= 10
+
+
 def test_flood_of_stun_starves_neither_handshakes_nor_the_checks_of_the_peer() -> None:
     with Rig(control_per_second=5, control_capacity=64) as r, rig.udp() as flooder:
         call = r.call()

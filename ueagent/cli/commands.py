@@ -73,6 +73,8 @@ def _dispatch(arguments: list[str]) -> int:
     command = next((row for row in COMMANDS if arguments[:1] == [row.name]), None)
     if command is None:
         sys.stderr.write(usage())
+        if arguments:
+            sys.stderr.write(f"\nueagent: error: no command is called {arguments[0]!r}\n")
         return exits.USAGE
     return _run(command, arguments[1:])
 
