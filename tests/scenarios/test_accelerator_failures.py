@@ -50,7 +50,7 @@ ROWS = (
     Row("babbling", Fault.BABBLE, "missed", lambda found: found.missed >= 3 and found.damaged > 0),
     Row("corrupting", Fault.CORRUPT, "missed", lambda found: found.missed >= 3 and found.damaged > 0),
     Row("late", Fault.LATE, "missed", lambda found: found.missed >= 3 and found.late > 0 and found.damaged == 0),
-    Row("wrong", Fault.WRONG, "wrong", lambda found: found.wrong == 1),
+    Row("wrong", Fault.WRONG, "wrong", lambda found: found.wrong >= 1),  # what was under way with it is wrong, too
     Row("out-of-credits", Fault.BUSY, "refused", lambda found: found.refused >= 3 and found.missed == 0),
     Row("self-test", Fault.SELFTEST, "locked", lambda found: found.wrong == found.damaged == 0),
     Row("disturbed", Fault.DISTURBED, "wrong", lambda found: found.wrong == found.damaged == found.missed == 0),
