@@ -7,6 +7,7 @@ import base64
 import itertools
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from support.modem import Modem, plugged_in
 from support.ub import BSF, Clock, bootstrapping_server, credentials, store
 
 from ueagent.crypto.gba import naf_id, naf_key
+from ueagent.daemon import http_client
 from ueagent.daemon.credentials.modem import ModemUsim
 from ueagent.daemon.credentials.provider import KmsCredential, ProvisionedPsk
 from ueagent.daemon.http_client import Origin, parse_origin
@@ -236,6 +238,41 @@ def test_https_is_used_when_the_uri_says_so(tmp_path: Path) -> None:
     assert asyncio.run(run(trusting)) == ANSWER
     with pytest.raises(KmsError, match="http_tls"):
         asyncio.run(run(ssl.create_default_context()))
+
+
+def test_kms_that_does_not_end_tls_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """KMS-13: its answer counts, and a KMS without one is given up when the time is over and not later."""
+    certificate, server_context = self_signed(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    over = threading.Event()
+
+    def serve(listener: socket.socket, answers: list[bytes]) -> None:
+        for answer in answers:
+            connection = server_context.wrap_socket(listener.accept()[0], server_side=True)
+            connection.recv(65536)
+            connection.sendall(answer)
+            kept.append(connection)
+        over.wait()
+
+    async def run(origin: Origin, seconds: float) -> HttpResponse:
+        return await http_client.exchange(origin, HttpRequest("POST", "/", {}, b"\x01"), seconds=seconds, tls=trusting)
+
+    kept: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10.0)
+        answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\x01", b"HTTP/1.1 200 OK\r\nContent-Le"]
+        server = threading.Thread(target=serve, args=(listener, answers))
+        server.start()
+        try:
+            origin = parse_origin(f"https://localhost:{listener.getsockname()[1]}")
+            assert asyncio.run(run(origin, 10.0)).body == b"\x01"
+            with pytest.raises(KmsError, match="http_timeout"):
+                asyncio.run(asyncio.wait_for(run(origin, 0.5), 10.0))
+        finally:
+            over.set()
+            server.join()
+            for connection in kept:
+                connection.close()
 
 
 def self_signed(folder: Path) -> tuple[Path, ssl.SSLContext]:

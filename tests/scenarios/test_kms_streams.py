@@ -94,6 +94,17 @@ def test_a_line_is_keyed_by_the_kms_and_shows_no_certificate(kind: MediaKind) ->
     assert "key-mgmt" not in pair.to_callee + pair.to_caller
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_suites_without_forward_secrecy_are_for_who_wants_them(plain: bool) -> None:
+    """KMS-84: by switch, each end for itself."""
+    pair = pair_of()
+    pair.bob = Both(
+        "bob", replace(KMS_POLICY, kms_tls_plain=plain), address="192.0.2.20", world=both(pair.alice).world, user=BOB
+    )
+    called(pair, MSRP)
+    assert (both(pair.alice).psk().plain, both(pair.bob).psk().plain) == (False, plain)
+
+
 @KINDS
 def test_roles_are_those_of_the_line_and_nothing_opens_before_the_answer(kind: MediaKind) -> None:
     """KMS-85, KMS-86, BFCP-4: one end is client, the other server; who opens is active."""

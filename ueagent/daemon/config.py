@@ -386,6 +386,7 @@ SECTIONS: Final = (
         Key("message_e2e", _SETTING, "SIP MESSAGEs protected between the phones: what dialers are told to do (POL-1)"),
         Key("kms_rcc", _boolean(), "RTP with keys of a KMS is offered with the ROC in its packets (KMS-35)"),
         Key("kms_rcc_rate", _integer(1, 65535), "which packets carry it: every so many sequence numbers (RCC-5)"),
+        Key("kms_tls_plain", _boolean(), "MSRP and BFCP with keys of a KMS also without forward secrecy (KMS-84)"),
         Key("audio_window", _integer(64, 1024), "replay list for audio, packets (SRTP-5)"),
         Key("video_window", _integer(64, 1024), "replay list for video, packets (SRTP-5)"),
         Key("custody_loss", _LOSS, "an accelerator with custody of the keys is lost: hold, re-key or end the call"),

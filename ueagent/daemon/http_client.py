@@ -88,8 +88,9 @@ async def _exchange(origin: Origin, request: HttpRequest, tls: ssl.SSLContext | 
         await writer.drain()
         return await _read(connection, reader)
     finally:
-        writer.close()
-        with suppress(OSError, asyncio.TimeoutError):
+        # Not `close`, which waits for the server to end TLS, too: the answer is whole by now, or not wanted.
+        writer.transport.abort()
+        with suppress(OSError):
             await writer.wait_closed()
 
 

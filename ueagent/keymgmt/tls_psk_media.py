@@ -32,8 +32,9 @@ Rng = Callable[[int], bytes]
 
 
 class TlsPskMedia(TlsMedia):
-    def __init__(self, rules: StreamRules, rng: Rng, offers: SetupRole) -> None:
+    def __init__(self, rules: StreamRules, rng: Rng, offers: SetupRole, *, plain: bool = False) -> None:
         super().__init__(replace(rules, tls_id=False), None, rng, offers)
+        self._plain = plain  # KMS-84
         self._held: PskCredentials | None = None
         self._next: PskCredentials | None = None  # of the exchange in progress
 
@@ -70,7 +71,7 @@ class TlsPskMedia(TlsMedia):
                 self._held.key.wipe()
             self._held, self._next = self._next, None
         assert self._held is not None  # no exchange ends without keys
-        return PskCredentials(self._held.identity, self._held.key.copy())
+        return PskCredentials(self._held.identity, self._held.key.copy(), self._plain)
 
     def _take(self, event: RemoteOffer | RemoteAnswer) -> None:
         self._wipe_next()
@@ -87,4 +88,4 @@ class TlsPskMedia(TlsMedia):
 def create(plan: MediaPlan, policy: SecurityPolicy, rng: Rng) -> TlsPskMedia:
     """KeyError: a line that is neither MSRP nor BFCP."""
     offers = SetupRole.ACTIVE if policy.streams_active else SetupRole.ACTPASS
-    return TlsPskMedia(rules_of(plan.kind, policy), rng, offers)
+    return TlsPskMedia(rules_of(plan.kind, policy), rng, offers, plain=policy.kms_tls_plain)

@@ -125,6 +125,7 @@ class SecurityPolicy:
     message_e2e: Setting = Setting.ALLOWED  # PSK S/MIME (M10); the dialer acts on it: `Message.Describe` tells it
     kms_rcc: bool = True  # KMS-35: what we offer carries the ROC, where the suite has an HMAC
     kms_rcc_rate: int = 64  # RCC-5
+    kms_tls_plain: bool = False  # KMS-84: TLS-PSK also without forward secrecy
     audio_window: int = 128  # SRTP-5
     video_window: int = 1024
     custody_loss: CustodyLoss = CustodyLoss.REKEY
