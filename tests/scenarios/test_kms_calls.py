@@ -140,6 +140,17 @@ def test_the_dialers_ssrc_is_offered() -> None:
     assert [session.session_data for session in mikey(offer).header.crypto_sessions] == [b"\0\1\2\3", b""]
 
 
+@pytest.mark.parametrize("text", ["9" * 5000, "4294967296", "-1", ""])
+def test_an_ssrc_that_is_none_is_as_one_that_nobody_knows(text: str) -> None:
+    """KMS-66: in the dialer's SDP and in that of the far end."""
+    pair = kms_pair()
+    offer, answer = pair.call(plain(5004, extra=f"a=ssrc:{text} cname:x"))
+    assert f"a=ssrc:{text} " in offer
+    assert mikey(offer).header.crypto_sessions[0].session_data == bytes(4)
+    assert mikey(answer).header.data_type is DataType.TRANSFER_RESP
+    assert pair.speaks()
+
+
 def test_the_call_goes_on_through_hold_and_resume_without_new_keys_and_without_the_kms() -> None:
     """KMS-50, DYN-7, DYN-9: later offers carry a CSB update; the KMS going away changes nothing for the call."""
     pair = kms_pair()

@@ -219,7 +219,7 @@ def _ssrc(section: MediaSection) -> int:
     """Ours, where the dialer tells it (RFC 5576); the core binds streams by authentic packets anyway."""
     attribute = section.attribute("ssrc")
     word = (attribute.value or b"").split(b" ")[0] if attribute is not None else b""
-    return int(word) if word.isdigit() and int(word) < 1 << 32 else 0
+    return int(word) if word.isdigit() and len(word) <= 10 and int(word) < 1 << 32 else 0
 
 
 def _section(sdp: Sdp, key: Key) -> Section:
