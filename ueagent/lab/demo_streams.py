@@ -23,7 +23,7 @@ from ueagent.wire.sdp import parse_sdp
 
 FILE_OCTETS: Final = 256 * 1024
 DATAGRAMS: Final = 50
-PATIENCE: Final = 5.0  # seconds for each step
+PATIENCE: Final = 10.0  # seconds for each step, on a machine that has other things to do
 _WORDS: Final = b"What we write here and what we send is nobody else's business. "
 _LOOKED_FOR: Final = 16  # octets of what was sent, in a row
 
