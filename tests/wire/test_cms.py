@@ -189,3 +189,12 @@ def test_recipients_of_other_kinds_are_skipped() -> None:
 
 def test_repr_shows_no_content() -> None:
     assert "hidden" not in repr(VALUE)
+
+
+@pytest.mark.parametrize("octet", [b"\x01", b"\xff"])
+def test_object_identifier_of_any_length_is_not_read_to_its_end(octet: bytes) -> None:
+    """MIME-21: an arc takes time that grows with the square of its length, and nobody has proven the message yet."""
+    with pytest.raises(MalformedMessage, match="cms_syntax"):
+        parse_auth_enveloped_data(tlv(0x30, tlv(6, octet * 64 + b"\x01"), tlv(0xA0)))
+    with pytest.raises(MalformedMessage, match="cms_content_type"):
+        parse_auth_enveloped_data(tlv(0x30, tlv(6, b"\x2a" * 64), tlv(0xA0)))

@@ -110,7 +110,7 @@ def create_transfer_init(
     before += [Idr(IdRole.INITIATOR, IdType.URI, initiator), Idr(IdRole.RESPONDER, IdType.URI, responder)]
     before += [*policies, *extensions]
     keys = _keys(header, ticket.mpki, rand_i, b"", algorithms.mac, response=False)
-    bare = replace(ticket.payload, initiator_data=b"")
+    bare = ticket.payload if not ticket.payload.initiator_data else replace(ticket.payload, initiator_data=b"")
     octets = protection.seal(header, [*before, bare], keys.authentication, algorithms.mac, initiator + responder)
     keys.wipe()
     message = Message(header, (*before, bare, V(algorithms.mac, octets[-mikey_prf.MACS[algorithms.mac][1] :])))
@@ -124,9 +124,9 @@ def _initiator_data(v: V, mpkr: Secret, prf: int) -> bytes:
     """They repeat V, which is possible because its MAC leaves them out (RFC 6043, 6.10)."""
     covered = build_initiator_data(v, V(v.algorithm, bytes(len(v.mac))))[: -len(v.mac)]
     key = mikey_prf.initiator_data_key(prf, mpkr, v.algorithm)
-    data = build_initiator_data(v, V(v.algorithm, mikey_prf.mac(v.algorithm, key, covered)))
+    vr = mikey_prf.mac(v.algorithm, key, covered)
     key.wipe()
-    return data
+    return covered + vr
 
 
 def consume_transfer_resp(pending: PendingTransfer, octets: bytes, profile: Profile) -> Transfer:

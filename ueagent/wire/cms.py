@@ -19,6 +19,7 @@ from ueagent.errors import MalformedMessage
 
 MAX_SIZE: Final = 1 << 20  # octets, checked before parsing
 MAX_RECIPIENTS: Final = 64
+MAX_OID: Final = 64  # octets
 DEFAULT_ICV_LENGTH: Final = 12  # RFC 5084, 3.1 and 3.2
 
 _AUTH_ENVELOPED_DATA: Final = "1.2.840.113549.1.9.16.1.23"
@@ -63,8 +64,18 @@ class AuthEnvelopedData:
 # ------------------------------------------------------------------------------------------------------------ ASN.1 --
 
 
-class _Algorithm(core.Sequence):  # type: ignore[misc]  # asn1crypto has no types
-    _fields = [("algorithm", core.ObjectIdentifier), ("parameters", core.Any, {"optional": True})]
+class _Oid(core.ObjectIdentifier):  # type: ignore[misc]  # asn1crypto has no types
+    """The library reads an arc in time that grows with the square of its length: long ones are refused before."""
+
+    @property
+    def dotted(self) -> str:
+        if len(self.contents) > MAX_OID:
+            raise ValueError("an object identifier longer than any of ours")
+        return str(super().dotted)
+
+
+class _Algorithm(core.Sequence):  # type: ignore[misc]
+    _fields = [("algorithm", _Oid), ("parameters", core.Any, {"optional": True})]
 
 
 class _AeadParameters(core.Sequence):  # type: ignore[misc]
@@ -104,7 +115,7 @@ class _RecipientInfos(core.SetOf):  # type: ignore[misc]
 
 class _EncryptedContentInfo(core.Sequence):  # type: ignore[misc]
     _fields = [
-        ("content_type", core.ObjectIdentifier),
+        ("content_type", _Oid),
         ("content_encryption_algorithm", _Algorithm),
         ("encrypted_content", core.OctetString, {"implicit": 0, "optional": True}),
     ]
@@ -127,7 +138,7 @@ class _AuthEnvelopedData(core.Sequence):  # type: ignore[misc]
 
 
 class _ContentInfo(core.Sequence):  # type: ignore[misc]
-    _fields = [("content_type", core.ObjectIdentifier), ("content", core.Any, {"explicit": 0})]
+    _fields = [("content_type", _Oid), ("content", core.Any, {"explicit": 0})]
     _oid_pair = ("content_type", "content")
     _oid_specs = {_AUTH_ENVELOPED_DATA: _AuthEnvelopedData}
 
