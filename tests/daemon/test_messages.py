@@ -130,7 +130,7 @@ def flipped(octets: bytes, at: int) -> bytes:
 
 @pytest.mark.parametrize("sections", [by_psk, by_gba], ids=["psk", "gba"])
 def test_message_reaches_its_recipient_who_knows_its_sender(tmp_path: Path, sections: Any) -> None:
-    """MIME-1, MIME-2: end to end, through a KMS that both trust."""
+    """M10, MIME-1, MIME-2: end to end, through a KMS that both trust."""
 
     async def run() -> None:
         async with posted(tmp_path, sections) as post:

@@ -69,7 +69,7 @@ def calls_of(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]
 
 
 def test_json_is_one_object_with_nine_protected_calls() -> None:
-    """The contract that programs rely on: names, types and values, in under ten seconds."""
+    """M1 to M6, M9: the contract that programs rely on: names, types and values, in under ten seconds."""
     began = time.monotonic()
     done = demo("--json")
     assert time.monotonic() - began < 10

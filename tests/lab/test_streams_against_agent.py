@@ -130,7 +130,7 @@ BOTH = pytest.mark.parametrize("far_opens", [True, False])
 @BOTH
 @KINDS
 def test_the_ue_offers(kind: MediaKind, far_opens: bool) -> None:
-    """EDGE-13, EDGE-14, MSRP-4, BFCP-1, T38-1, T38-5: TLS or DTLS ends in the gateway, the core sees a plain line."""
+    """M5, M7, M9, EDGE-13, EDGE-14, MSRP-4, BFCP-1, T38-1, T38-5: TLS or DTLS ends in the gateway."""
 
     async def test(stage: Stage) -> None:
         await stage.originate()
