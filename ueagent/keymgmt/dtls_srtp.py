@@ -44,6 +44,7 @@ from ueagent.keymgmt.mechanism import (
     Settled,
     StartTimer,
     TimerFired,
+    step_of,
 )
 from ueagent.model.keys import KeySet
 from ueagent.model.media import Component, Endpoint, MediaKind, Place
@@ -118,13 +119,8 @@ class DtlsSrtp:
         return self._state
 
     def handle(self, event: Input, now: float) -> list[Output]:
-        step = TRANSITIONS[self._state].get(type(event).__name__)
-        if step is None:
-            expected = tuple(sorted(TRANSITIONS[self._state]))
-            detail = f"{type(event).__name__} does not belong into state {self._state}"
-            return [Failed(UnexpectedMessage("unexpected_event", detail, expected=expected))]
         try:
-            outputs = step(self, event, now)
+            outputs = step_of(TRANSITIONS, self._state, event)(self, event, now)
         except AgentError as error:
             return [Failed(error)]
         return [*outputs, *self._progress(now)]

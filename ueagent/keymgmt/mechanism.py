@@ -6,10 +6,11 @@ A mechanism serves one media line. Events and outputs are values. Attributes tra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ueagent.errors import AgentError
+from ueagent.errors import AgentError, UnexpectedMessage
 from ueagent.model.keys import KeySet
 from ueagent.model.media import Component, Endpoint, Place
 from ueagent.model.security import ChannelTerms
@@ -217,3 +218,16 @@ Output = PutAttributes | KeysReady | PeerFault | Failed | SendDatagram | StartTi
 
 class KeyMechanism(Protocol):
     def handle(self, event: Input, now: float) -> list[Output]: ...
+
+
+Step = TypeVar("Step")
+
+
+def step_of(transitions: Mapping[str, Mapping[str, Step]], state: str, event: Input) -> Step:
+    """What `event` does in `state`, by the table of a mechanism. UnexpectedMessage names what would have been right."""
+    steps = transitions[state]
+    step = steps.get(type(event).__name__)
+    if step is None:
+        detail = f"{type(event).__name__} does not belong into state {state}"
+        raise UnexpectedMessage("unexpected_event", detail, expected=tuple(sorted(steps)))
+    return step

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from ueagent.errors import AgentError, NegotiationFailed, ResourceError, UnexpectedMessage
+from ueagent.errors import AgentError, NegotiationFailed, ResourceError
 from ueagent.keymgmt.mechanism import (
     AnswerRequested,
     Closed,
@@ -29,6 +29,7 @@ from ueagent.keymgmt.mechanism import (
     RemoteOffer,
     RolledBack,
     Settled,
+    step_of,
 )
 from ueagent.model.keys import KeySet, Mki, Secret
 from ueagent.model.media import MediaKind
@@ -106,14 +107,8 @@ class Sdes:
         return self._state
 
     def handle(self, event: Input, now: float) -> list[Output]:
-        step = TRANSITIONS[self._state].get(type(event).__name__)
-        if step is None:
-            _wipe(getattr(event, "attributes", ()))
-            expected = tuple(sorted(TRANSITIONS[self._state]))
-            detail = f"{type(event).__name__} does not belong into state {self._state}"
-            return [Failed(UnexpectedMessage("unexpected_event", detail, expected=expected))]
         try:
-            return step(self, event)
+            return step_of(TRANSITIONS, self._state, event)(self, event)
         except AgentError as error:
             _wipe(getattr(event, "attributes", ()))
             return [Failed(error)]

@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ueagent.channel.credentials import CertificateCredentials, Credentials, Identity
-from ueagent.errors import AgentError, NegotiationFailed, UnexpectedMessage
+from ueagent.errors import AgentError, NegotiationFailed
 from ueagent.keymgmt.fingerprints import fits, strongest
 from ueagent.keymgmt.mechanism import (
     AnswerRequested,
@@ -36,6 +36,7 @@ from ueagent.keymgmt.mechanism import (
     RemoteOffer,
     RolledBack,
     Settled,
+    step_of,
 )
 from ueagent.model.media import Endpoint, MediaKind, Place
 from ueagent.model.security import ChannelTerms, Fingerprint, MediaPlan, SecurityPolicy, SetupRole
@@ -129,13 +130,8 @@ class TlsMedia:
         return self._state
 
     def handle(self, event: Input, now: float) -> list[Output]:
-        step = TRANSITIONS[self._state].get(type(event).__name__)
-        if step is None:
-            expected = tuple(sorted(TRANSITIONS[self._state]))
-            detail = f"{type(event).__name__} does not belong into state {self._state}"
-            return [Failed(UnexpectedMessage("unexpected_event", detail, expected=expected))]
         try:
-            return step(self, event)
+            return step_of(TRANSITIONS, self._state, event)(self, event)
         except AgentError as error:
             return [Failed(error)]
 
